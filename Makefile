@@ -1,0 +1,65 @@
+# make demo | test | lint | types | bench | clean | help. Everything lives in .venv and .cache; nothing is installed by hand.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+GYM10 := .cache/gymnasium-1.0
+UV := $(BIN)/uv
+INSTALL := $(UV) pip install --quiet --require-hashes
+
+.PHONY: help setup setup-gym10 demo test test-unit test-gym10 lint types bench lock clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit("Tupli needs Python 3.11 to 3.13, not " + sys.version.split()[0]) if not (3, 11) <= sys.version_info < (3, 14) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/uv.txt
+
+$(VENV)/.done: $(UV) requirements/dev.txt pyproject.toml
+	$(INSTALL) --python $(BIN)/python -r requirements/dev.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(GYM10)/.done: $(VENV)/.done requirements/gymnasium-1.0.txt
+	$(UV) venv --quiet --clear --python $(BIN)/python $(GYM10)
+	$(INSTALL) --python $(GYM10)/bin/python -r requirements/gymnasium-1.0.txt
+	$(UV) pip install --quiet --python $(GYM10)/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: $(VENV)/.done ## Make .venv with the locked dependencies
+
+setup-gym10: $(GYM10)/.done ## Make the environment with Gymnasium 1.0.0
+
+demo: setup ## Record CartPole, kill a recorder, pull a filtered dataset, check it
+	$(BIN)/python benchmarks/demo.py
+
+test: setup test-gym10 ## Run the whole test suite, with the oldest and the newest Gymnasium
+	$(BIN)/python -m pytest
+
+test-unit: setup ## Run the unit tests alone
+	$(BIN)/python -m pytest tests/unit
+
+test-gym10: setup-gym10 ## Run the client's tests with Gymnasium 1.0.0
+	$(GYM10)/bin/python -m pytest -p no:cacheprovider tests/unit/client tests/e2e/test_transitions.py
+
+lint: setup ## Check style, formatting and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: setup ## Check types (mypy strict, tests included)
+	$(BIN)/mypy
+
+bench: setup ## Measure speed and memory against peers; writes benchmarks/results.json
+	$(BIN)/python -m benchmarks
+
+lock: setup ## Compile requirements/*.txt from pyproject.toml
+	requirements/compile.sh $(UV)
+
+clean: ## Remove what make made
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

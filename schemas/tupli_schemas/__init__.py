@@ -1,0 +1,1 @@
+"""Tupli contracts: events, step schemas, spaces, filters, resources; pure, shared by client and services."""

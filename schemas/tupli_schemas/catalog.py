@@ -1,0 +1,112 @@
+"""Catalogue commands (topic `tupli.catalog.v1`) and their verdicts.
+
+A command is appended as it is; whether it succeeded is what the projection (a pure fold of the topic) says of it.
+`command_id` is the caller's idempotency key: the same key by the same subject is the same command.
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Final
+
+import orjson
+
+from tupli_schemas.errors import EventError, InvalidId
+from tupli_schemas.ids import id_text, parse_id
+
+GLOBAL_SCOPE: Final = "global"
+MAX_IDS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateBenchmark:
+    """Create a benchmark of this name, or find the caller's own of that name with the same spaces."""
+
+    NAME: ClassVar = "CreateBenchmark"
+    VERSION: ClassVar = 1
+
+    command_id: str
+    benchmark: bytes
+    name: str
+    descriptor: dict[str, Any] = field(default_factory=dict)
+    description: str = ""
+    difficulty: str = ""
+    version: str = ""
+    extra: Any = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publish:
+    """Make objects visible in a scope. `kind` is `benchmark` or `episode`."""
+
+    NAME: ClassVar = "Publish"
+    VERSION: ClassVar = 1
+
+    command_id: str
+    kind: str
+    ids: tuple[bytes, ...]
+    scope: str = GLOBAL_SCOPE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpublish:
+    """End the visibility of objects in a scope."""
+
+    NAME: ClassVar = "Unpublish"
+    VERSION: ClassVar = 1
+
+    command_id: str
+    kind: str
+    ids: tuple[bytes, ...]
+    scope: str = GLOBAL_SCOPE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete:
+    """Delete objects for good; a benchmark takes its episodes with it."""
+
+    NAME: ClassVar = "Delete"
+    VERSION: ClassVar = 1
+
+    command_id: str
+    kind: str
+    ids: tuple[bytes, ...]
+
+
+Command = CreateBenchmark | Publish | Unpublish | Delete
+COMMAND_TYPES: Final[dict[str, type[Command]]] = {
+    kind.NAME: kind for kind in (CreateBenchmark, Publish, Unpublish, Delete)
+}
+
+
+def encode_command(command: Command) -> bytes:
+    """The command's bytes: JSON with ids as text."""
+    out: dict[str, Any] = {"event": command.NAME, "version": command.VERSION, "members": {}}
+    for item in fields(command):
+        value = getattr(command, item.name)
+        if item.name == "benchmark":
+            value = id_text(value)
+        elif item.name == "ids":
+            value = [id_text(one) for one in value]
+        out["members"][item.name] = value
+    return orjson.dumps(out, option=orjson.OPT_SORT_KEYS)
+
+
+def decode_command(data: bytes) -> Command:
+    """The command of its bytes.
+
+    Raises:
+        EventError: They are none, or of a version that is not known here.
+    """
+    try:
+        out = orjson.loads(data)
+        kind = COMMAND_TYPES[out["event"]]
+        if out["version"] != kind.VERSION:
+            raise EventError(f"unknown command {out['event']!r} version {out['version']!r}")
+        known = {f.name for f in fields(kind)}
+        members = {name: value for name, value in out["members"].items() if name in known}
+        if "benchmark" in members:
+            members["benchmark"] = parse_id(members["benchmark"])
+        if "ids" in members:
+            members["ids"] = tuple(parse_id(one) for one in members["ids"])
+        return kind(**members)
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, InvalidId) as error:
+        raise EventError(f"not a catalogue command ({error!r})") from error

@@ -1,0 +1,13 @@
+-- Who deleted what. A row takes effect only for objects that `subject` owns: joined at query time.
+-- scope: generation
+CREATE TABLE IF NOT EXISTS {database}.deletions
+(
+    kind LowCardinality(String),
+    id FixedString(16),
+    subject FixedString(16),
+    deleted_at Int64,
+    version UInt64
+)
+ENGINE = ReplacingMergeTree(version)
+ORDER BY (kind, id, subject)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1;

@@ -1,0 +1,334 @@
+"""Events of a recording stream (topic `tupli.episodes.v1`, key = stream id) and their codec.
+
+Every item of a stream (start, row, end, amendment) takes the next number of one 64-bit counter, from 1;
+an event carries the numbers `[first, last]` that it covers. How rows are cut into events may differ on
+every attempt, the numbers never do.
+
+An event's bytes are `head length u32 | head JSON | body`; only `StepsRecorded` has a body, an Arrow stream of
+one record batch. Evolution: a field may be added with a default; anything else is a new version.
+"""
+
+import struct
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Final
+
+import orjson
+import pyarrow as pa
+
+from tupli_schemas.errors import ContractError, EventError
+from tupli_schemas.ids import id_text, ordinal_of, parse_id
+from tupli_schemas.steps import Layout, StepSchema
+
+EPISODES_TOPIC: Final = "tupli.episodes.v1"
+CATALOG_TOPIC: Final = "tupli.catalog.v1"
+DEAD_LETTERS_TOPIC: Final = "tupli.dead-letters.v1"
+
+MAX_RECORD_BYTES: Final = 512 * 1024
+"""Where recorders cut records of steps."""
+MAX_EVENT_BYTES: Final = 12 * 1024 * 1024
+"""What a gateway accepts: a single step of 8 MiB with its infos and head."""
+
+_HEAD = struct.Struct("<I")
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkRef:
+    """The benchmark an episode belongs to, and what it may have to be created from."""
+
+    id: bytes
+    name: str = ""
+    descriptor: dict[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The reference as JSON."""
+        return {"id": id_text(self.id), "name": self.name, "descriptor": self.descriptor}
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> "BenchmarkRef":
+        """The reference of its JSON."""
+        return BenchmarkRef(parse_id(data["id"]), data.get("name", ""), data.get("descriptor"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeStarted:
+    """An episode began with a reset.
+
+    `options`, `reset_info` and `metadata` are values in the tagged JSON of `values`; times are Unix nanoseconds.
+    """
+
+    NAME: ClassVar = "EpisodeStarted"
+    VERSION: ClassVar = 1
+
+    stream: bytes
+    first: int
+    episode: int
+    benchmark: BenchmarkRef
+    step_schema: StepSchema
+    started_at: int
+    slot: int = 0
+    seed: Any = None
+    options: Any = None
+    reset_info: Any = None
+    run: str = ""
+    policy: str | None = None
+    environment: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    metadata: Any = field(default_factory=dict)
+    publish_in: tuple[str, ...] = ()
+
+    @property
+    def last(self) -> int:
+        """The number of this event in its stream."""
+        return self.first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepsRecorded:
+    """Rows of one episode, or of many that the stream has open, in the order of their numbers.
+
+    `body` is an uncompressed Arrow stream of one record batch of `layout`'s schema. A row with `is_final`
+    holds only the observation that an episode ended on.
+    """
+
+    NAME: ClassVar = "StepsRecorded"
+    VERSION: ClassVar = 1
+
+    stream: bytes
+    first: int
+    last: int
+    layout: str
+    body: bytes = b""
+
+    def rows(self) -> pa.RecordBatch:
+        """The rows, validated: the schema equals the layout's, the batch is whole, nothing is compressed.
+
+        Raises:
+            EventError: The body is not what the head says.
+        """
+        return decode_rows(self.body, Layout.parse(self.layout))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeEnded:
+    """An episode ended: by its environment, or aborted (`reason` says why).
+
+    `n_steps` counts transitions; `return_` is the recorder's float64 sum in step order; `has_final` says
+    whether a row with the final observation exists.
+    """
+
+    NAME: ClassVar = "EpisodeEnded"
+    VERSION: ClassVar = 1
+
+    stream: bytes
+    first: int
+    episode: int
+    n_steps: int
+    ended_at: int
+    terminated: bool = False
+    truncated: bool = False
+    aborted: bool = False
+    reason: str = ""
+    return_: float | None = 0.0
+    has_final: bool = True
+    metadata: Any = None
+    digest: str = ""
+    discarded: bool = False
+
+    @property
+    def last(self) -> int:
+        """The number of this event in its stream."""
+        return self.first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeAmended:
+    """Metadata given after the end (members are merged over the earlier ones), or the wish to discard."""
+
+    NAME: ClassVar = "EpisodeAmended"
+    VERSION: ClassVar = 1
+
+    stream: bytes
+    first: int
+    episode: int
+    metadata: Any = None
+    discarded: bool = False
+
+    @property
+    def last(self) -> int:
+        """The number of this event in its stream."""
+        return self.first
+
+
+Event = EpisodeStarted | StepsRecorded | EpisodeEnded | EpisodeAmended
+EVENT_TYPES: Final[dict[str, type[Event]]] = {
+    kind.NAME: kind for kind in (EpisodeStarted, StepsRecorded, EpisodeEnded, EpisodeAmended)
+}
+
+
+def encode_event(event: Event) -> bytes:
+    """The event's bytes."""
+    head: dict[str, Any] = {"event": event.NAME, "version": event.VERSION}
+    for item in fields(event):
+        if item.name != "body":
+            head[item.name] = _to_json(getattr(event, item.name))
+    raw = orjson.dumps(head, option=orjson.OPT_SORT_KEYS)
+    body = event.body if isinstance(event, StepsRecorded) else b""
+    return b"".join((_HEAD.pack(len(raw)), raw, body))
+
+
+def decode_event(data: bytes, *, place: str = "") -> Event:
+    """The event of its bytes. Unknown members are ignored: they are from a newer writer.
+
+    Raises:
+        EventError: The bytes are no event, or of a version that is not known here.
+    """
+    head, body = _split(data, place)
+    name, version = head.get("event"), head.get("version")
+    kind = EVENT_TYPES.get(name) if isinstance(name, str) else None
+    if kind is None or version != kind.VERSION:
+        raise EventError(f"unknown event {name!r} version {version!r}", place=place)
+    if body and kind is not StepsRecorded:
+        raise EventError(f"{name} has no body", place=place)
+    values: dict[str, Any] = {}
+    for item in fields(kind):
+        if item.name == "body":
+            values["body"] = body
+        elif item.name in head:
+            values[item.name] = _read(item.name, head[item.name], place)
+    try:
+        event = kind(**values)
+    except TypeError as error:
+        missing = [f.name for f in fields(kind) if f.name not in values]
+        raise EventError(f"{name} lacks one of {missing}", place=place) from error
+    _check(event, place)
+    return event
+
+
+def decode_rows(body: bytes, layout: Layout, *, place: str = "rows") -> pa.RecordBatch:
+    """The one record batch of a body, fully validated.
+
+    Raises:
+        EventError: The Arrow bytes are cut, compressed, of another schema, or do not hold together.
+    """
+    try:
+        reader = pa.ipc.open_stream(pa.py_buffer(body))
+        if not reader.schema.equals(layout.arrow_schema, check_metadata=True):
+            raise EventError(f"the Arrow schema is not that of layout {layout.text!r}", place=place)
+        _refuse_compression(body, place)
+        batch = reader.read_next_batch()
+        batch.validate(full=True)
+    except StopIteration as error:
+        raise EventError("no record batch", place=place) from error
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, EventError):
+            raise
+        raise EventError(f"not a valid Arrow stream ({type(error).__name__})", place=place) from error
+    if any(column.null_count for column in batch.columns):
+        raise EventError("nulls where every column is required", place=place)
+    return batch
+
+
+def encode_rows(batch: pa.RecordBatch) -> bytes:
+    """The body of a record batch of steps."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression=None)) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def _refuse_compression(body: bytes, place: str) -> None:
+    """Look at the record batch's own header: 1.9 kB of it could become 50 MB when it is read."""
+    messages = pa.ipc.MessageReader.open_stream(pa.py_buffer(body))
+    for message in messages:
+        # RecordBatch.compression is a table field of the flatbuffer; only its presence matters. Arrow's
+        # reader has no flag for it, so the sizes are compared: an uncompressed body holds what it declares.
+        if message.type == "record batch" and _is_compressed(bytes(message.metadata)):
+            raise EventError("the Arrow body is compressed", place=place)
+
+
+def _is_compressed(metadata: bytes) -> bool:
+    """Whether a Message flatbuffer (Arrow `Message.fbs`) holds a RecordBatch with a `compression` field."""
+    root = _u32(metadata, 0)
+    header = _field(metadata, root, 2)
+    if header is None:
+        return False
+    batch = header + _u32(metadata, header)
+    return _field(metadata, batch, 3) is not None
+
+
+def _field(data: bytes, table: int, index: int) -> int | None:
+    vtable = table - int.from_bytes(data[table : table + 4], "little", signed=True)
+    slot = vtable + 4 + 2 * index
+    if slot >= vtable + int.from_bytes(data[vtable : vtable + 2], "little"):
+        return None
+    offset = int.from_bytes(data[slot : slot + 2], "little")
+    return table + offset if offset else None
+
+
+def _u32(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 4], "little")
+
+
+def _split(data: bytes, place: str) -> tuple[dict[str, Any], bytes]:
+    if len(data) < _HEAD.size:
+        raise EventError("too short for an event", place=place)
+    (size,) = _HEAD.unpack_from(data)
+    raw = data[_HEAD.size : _HEAD.size + size]
+    if len(raw) != size:
+        raise EventError("the head is cut", place=place)
+    try:
+        head = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise EventError("the head is not JSON", place=place) from error
+    if not isinstance(head, dict):
+        raise EventError("the head is not an object", place=place)
+    return head, data[_HEAD.size + size :]
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return id_text(value)
+    if isinstance(value, BenchmarkRef | StepSchema):
+        return value.to_json()
+    return value
+
+
+_INTEGERS: Final = {"first", "last", "episode", "n_steps", "slot", "started_at", "ended_at"}
+_BOOLEANS: Final = {"terminated", "truncated", "aborted", "has_final", "discarded"}
+_TEXTS: Final = {"run", "reason", "digest", "layout"}
+_OBJECTS: Final = {"environment", "versions"}
+
+
+def _read(name: str, value: Any, place: str) -> Any:
+    where = f"{place}.{name}" if place else name
+    try:
+        if name == "stream":
+            return parse_id(value)
+        if name == "benchmark":
+            return BenchmarkRef.from_json(value)
+        if name == "step_schema":
+            return StepSchema.from_json(value)
+        if name == "publish_in":
+            return tuple(str(item) for item in value)
+    except (ContractError, KeyError, TypeError, AttributeError) as error:
+        raise EventError(f"is not valid ({error})", place=where) from error
+    if name in _INTEGERS and (type(value) is not int or not 0 <= value < 2**63):
+        raise EventError(f"{value!r} is not a whole number in 0..2^63-1", place=where)
+    wanted = bool if name in _BOOLEANS else str if name in _TEXTS else dict if name in _OBJECTS else object
+    if not isinstance(value, wanted):
+        raise EventError(f"{value!r} is not of type {wanted.__name__}", place=where)
+    if name == "return_" and not (value is None or type(value) in (int, float)):
+        raise EventError(f"{value!r} is not a number", place=where)
+    return value
+
+
+def _check(event: Event, place: str) -> None:
+    """What holds inside one event, whatever came before it."""
+    if ordinal_of(event.stream):
+        raise EventError("is an episode's id, not a stream's", place=f"{place}.stream")
+    if event.first < 1 or event.last < event.first:
+        raise EventError(f"covers the numbers {event.first}..{event.last}", place=place)
+    if not isinstance(event, StepsRecorded) and not 1 <= event.episode < 2**32:
+        raise EventError(f"episode {event.episode} is not in 1..2^32-1", place=place)
+    if isinstance(event, EpisodeEnded) and not (event.aborted or event.terminated or event.truncated):
+        raise EventError("ended neither by terminated, truncated nor aborted", place=place)

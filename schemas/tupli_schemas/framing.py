@@ -1,0 +1,157 @@
+"""Frames: how events, log records and dataset answers travel.
+
+A body is a run of frames. A frame is a header of 20 bytes and its payload, both little-endian:
+
+    magic "TF" | kind u8 | flags u8 | raw size u32 | stored size u32 | XXH3-64 of the stored payload
+
+Flag 1 says that the stored payload is zstd. The raw size is declared and capped before anything is
+decompressed, so a body that lies about its size costs no memory. Nothing inside is compressed again.
+"""
+
+import enum
+import struct
+from dataclasses import dataclass
+
+import pyarrow as pa
+import xxhash
+
+from tupli_schemas.errors import FrameError
+
+MAGIC = b"TF"
+HEADER = struct.Struct("<2sBBIIQ")
+FLAG_ZSTD = 1
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+"""A single step may have 8 MiB; with its next observation and a head it stays below this."""
+
+
+class Kind(enum.IntEnum):
+    """What a frame carries."""
+
+    EVENT = 1
+    QUERY_HEADER = 2
+    ARROW = 3
+    CLOSE = 4
+    PROBLEM = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded frame; `payload` is what was framed, decompressed."""
+
+    kind: Kind
+    payload: bytes
+
+
+def encode_frame(kind: Kind, payload: bytes | memoryview, *, compress: bool = False) -> bytes:
+    """The frame of `payload`, which may have up to `MAX_FRAME_BYTES`.
+
+    Raises:
+        FrameError: The payload is larger.
+    """
+    raw_size = len(payload)
+    if raw_size > MAX_FRAME_BYTES:
+        raise FrameError(f"a frame has at most {MAX_FRAME_BYTES} bytes, not {raw_size}")
+    stored: bytes | memoryview = payload
+    flags = 0
+    if compress and raw_size:
+        packed = pa.Codec("zstd").compress(payload, asbytes=True)
+        if len(packed) < raw_size:
+            stored, flags = packed, FLAG_ZSTD
+    header = HEADER.pack(MAGIC, kind, flags, raw_size, len(stored), xxhash.xxh3_64_intdigest(stored))
+    return b"".join((header, stored))
+
+
+class FrameReader:
+    """Cuts a stream of bytes into frames, whatever the chunks are.
+
+    Feed chunks as they come and take frames as they are complete; `finish` says whether the body
+    ended between two frames.
+    """
+
+    def __init__(self, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
+        self._max = max_frame_bytes
+        self._buffer = bytearray()
+        self._count = 0
+
+    def feed(self, chunk: bytes) -> list[Frame]:
+        """The frames that `chunk` completes.
+
+        Raises:
+            FrameError: A frame is damaged, too large or lies about its size.
+        """
+        self._buffer += chunk
+        frames = []
+        start = 0
+        while (frame_end := self._end_of_frame(start)) is not None:
+            frames.append(self._decode(start, frame_end))
+            self._count += 1
+            start = frame_end
+        del self._buffer[:start]
+        return frames
+
+    def finish(self) -> None:
+        """Say that the body is over.
+
+        Raises:
+            FrameError: It ended inside a frame.
+        """
+        if self._buffer:
+            raise FrameError(
+                f"the body ends inside the frame ({len(self._buffer)} bytes of it)", place=self._place
+            )
+
+    @property
+    def _place(self) -> str:
+        return f"frame {self._count}"
+
+    def _end_of_frame(self, start: int) -> int | None:
+        if len(self._buffer) - start < HEADER.size:
+            return None
+        magic, kind, flags, raw_size, stored_size, _ = HEADER.unpack_from(self._buffer, start)
+        if magic != MAGIC:
+            raise FrameError("not a Tupli frame (wrong magic bytes)", place=self._place)
+        if kind not in Kind.__members__.values():
+            raise FrameError(f"unknown kind {kind}", place=self._place)
+        if flags & ~FLAG_ZSTD:
+            raise FrameError(f"unknown flags {flags:#x}", place=self._place)
+        if max(raw_size, stored_size) > self._max:
+            raise FrameError(
+                f"declares {max(raw_size, stored_size)} bytes, the limit is {self._max}", place=self._place
+            )
+        if not flags and raw_size != stored_size:
+            raise FrameError(
+                f"declares {raw_size} raw and {stored_size} stored bytes uncompressed", place=self._place
+            )
+        end = start + HEADER.size + stored_size
+        return end if len(self._buffer) >= end else None
+
+    def _decode(self, start: int, end: int) -> Frame:
+        _, kind, flags, raw_size, _, checksum = HEADER.unpack_from(self._buffer, start)
+        stored = bytes(memoryview(self._buffer)[start + HEADER.size : end])
+        if xxhash.xxh3_64_intdigest(stored) != checksum:
+            raise FrameError("checksum does not match", place=self._place)
+        if flags & FLAG_ZSTD:
+            stored = _decompress(stored, raw_size, self._place)
+        return Frame(Kind(kind), stored)
+
+
+def decode_frames(body: bytes, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> list[Frame]:
+    """All frames of a whole body.
+
+    Raises:
+        FrameError: The body is damaged, cut or over the limit.
+    """
+    reader = FrameReader(max_frame_bytes=max_frame_bytes)
+    frames = reader.feed(body)
+    reader.finish()
+    return frames
+
+
+def _decompress(stored: bytes, raw_size: int, place: str) -> bytes:
+    try:
+        raw = bytes(pa.Codec("zstd").decompress(stored, raw_size, asbytes=True))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise FrameError(f"does not decompress to the {raw_size} bytes it declares", place=place) from error
+    if len(raw) != raw_size:
+        raise FrameError(f"decompresses to {len(raw)} bytes, not the {raw_size} it declares", place=place)
+    return raw

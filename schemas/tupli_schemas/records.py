@@ -1,0 +1,84 @@
+"""Log records: a stamped envelope around one event or command, as the log keeps it."""
+
+import struct
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+
+from tupli_schemas.errors import EventError
+from tupli_schemas.ids import id_text, parse_id
+
+_LENGTH = struct.Struct("<I")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """Where a record stands: generation of the log, partition, offset (from 0, growing, never reused)."""
+
+    generation: int
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What the gateway stamps and a client may not claim. `received_at` is in Unix milliseconds."""
+
+    event: str
+    version: int
+    subject: bytes
+    received_at: int
+    client: str = ""
+    key_id: str = ""
+    request_id: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The envelope as JSON."""
+        return asdict(self) | {"subject": id_text(self.subject)}
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> "Envelope":
+        """The envelope of its JSON."""
+        known = {name: data[name] for name in Envelope.__dataclass_fields__ if name in data}
+        return Envelope(**known | {"subject": parse_id(data["subject"])})
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """A record before it has a position."""
+
+    key: bytes
+    envelope: Envelope
+    payload: bytes
+
+    def to_bytes(self) -> bytes:
+        """Envelope and payload as the log stores them."""
+        head = orjson.dumps(self.envelope.to_json(), option=orjson.OPT_SORT_KEYS)
+        return b"".join((_LENGTH.pack(len(head)), head, self.payload))
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record of the log."""
+
+    position: Position
+    key: bytes
+    envelope: Envelope
+    payload: bytes
+
+    @staticmethod
+    def from_bytes(position: Position, key: bytes, value: bytes) -> "Record":
+        """The record of its stored bytes.
+
+        Raises:
+            EventError: They are no record.
+        """
+        try:
+            (size,) = _LENGTH.unpack_from(value)
+            head = orjson.loads(value[_LENGTH.size : _LENGTH.size + size])
+            return Record(position, key, Envelope.from_json(head), value[_LENGTH.size + size :])
+        except (struct.error, orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            raise EventError(
+                f"not a log record ({type(error).__name__})", place=f"offset {position.offset}"
+            ) from error

@@ -1,0 +1,1 @@
+"""The embedded composition root: ingest and query in one process on loopback (`tupli up`)."""

@@ -1,0 +1,63 @@
+"""Who may talk to a server without accounts: programs of this machine, not web pages that a browser here shows.
+
+A page can make a browser send requests to loopback addresses (DNS rebinding, cross-site requests). Both carry a
+foreign name: the first in `Host`, the second in `Origin`. `Sec-Fetch-Site` is left alone: `Origin` says it already.
+"""
+
+from urllib.parse import urlsplit
+
+import orjson
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tupli_schemas.problems import MEDIA_TYPE, Problem
+
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def is_loopback_host(value: str) -> bool:
+    """Whether a `Host` header (name, or name and port) names this machine."""
+    try:
+        parts = urlsplit(f"//{value}")
+        return (
+            parts.hostname in LOOPBACK_NAMES and (parts.port is None or parts.port > 0) and "@" not in value
+        )
+    except ValueError:
+        return False
+
+
+def is_loopback_origin(value: str) -> bool:
+    """Whether an `Origin` header names a page that this machine served itself."""
+    scheme, separator, host = value.partition("://")
+    return bool(separator) and scheme in {"http", "https"} and is_loopback_host(host)
+
+
+class LoopbackGuard:
+    """ASGI middleware that refuses requests with a foreign Host or Origin (403, code `foreign_origin`)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] == "http" and (problem := _judge(scope)) is not None:
+            await _answer(problem, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def _judge(scope: Scope) -> Problem | None:
+    values: dict[bytes, list[str]] = {}
+    for name, value in scope["headers"]:
+        values.setdefault(name.lower(), []).append(value.decode("latin-1"))
+    hosts = values.get(b"host", [])
+    if len(hosts) != 1 or not is_loopback_host(hosts[0]):
+        return Problem("foreign_origin", "this server answers to 127.0.0.1, localhost and [::1] only", "Host")
+    if not all(is_loopback_origin(origin) for origin in values.get(b"origin", [])):
+        return Problem("foreign_origin", "requests from web pages of other sites are refused", "Origin")
+    return None
+
+
+async def _answer(problem: Problem, send: Send) -> None:
+    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"x-content-type-options", b"nosniff")]
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": orjson.dumps(problem.to_json())})

@@ -1,0 +1,33 @@
+"""Fixtures of all tests, and the rule that unit tests do no I/O."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+from support.no_io import no_io
+
+UNIT = Path(__file__).parent / "unit"
+
+hypothesis.settings.register_profile("tupli", database=None, deadline=None, print_blob=True)
+hypothesis.settings.load_profile("tupli")
+
+
+@pytest.fixture(autouse=True)
+def _unit_tests_do_no_io(request: pytest.FixtureRequest) -> Iterator[None]:
+    if UNIT not in request.path.parents:
+        yield
+        return
+    with no_io() as attempts:
+        yield
+    assert not attempts, f"a unit test did I/O: {attempts}"
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of the loopback interface that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
