@@ -35,7 +35,7 @@ setup: $(VENV)/.done ## Make .venv with the locked dependencies
 setup-gym10: $(GYM10)/.done ## Make the environment with Gymnasium 1.0.0
 
 demo: setup ## Record CartPole, kill a recorder, pull a filtered dataset, check it
-	$(BIN)/python benchmarks/demo.py
+	$(BIN)/python docs/demo.py
 
 test: setup test-gym10 ## Run the whole test suite, with the oldest and the newest Gymnasium
 	$(BIN)/python -m pytest
@@ -54,7 +54,12 @@ lint: setup ## Check style, formatting and the direction of imports
 types: setup ## Check types (mypy strict, tests included)
 	$(BIN)/mypy
 
-bench: setup ## Measure speed and memory against peers; writes benchmarks/results.json
+.cache/peers/.done: $(VENV)/.done requirements/peers.txt
+	$(UV) venv --quiet --clear --python $(BIN)/python .cache/peers
+	$(INSTALL) --python .cache/peers/bin/python -r requirements/peers.txt
+	@touch $@
+
+bench: setup .cache/peers/.done ## Measure speed and memory against peers; writes benchmarks/results.json
 	$(BIN)/python -m benchmarks
 
 lock: setup ## Compile requirements/*.txt from pyproject.toml

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+
 from support.no_io import no_io
 
 UNIT = Path(__file__).parent / "unit"

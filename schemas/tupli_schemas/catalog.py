@@ -13,7 +13,11 @@ from tupli_schemas.errors import EventError, InvalidId
 from tupli_schemas.ids import id_text, parse_id
 
 GLOBAL_SCOPE: Final = "global"
+KINDS: Final = ("benchmark", "episode")
 MAX_IDS: Final = 10_000
+MAX_NAME: Final = 256
+MAX_COMMAND_ID: Final = 128
+_TEXTS: Final = ("command_id", "name", "description", "difficulty", "version", "kind", "scope")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +111,31 @@ def decode_command(data: bytes) -> Command:
             members["benchmark"] = parse_id(members["benchmark"])
         if "ids" in members:
             members["ids"] = tuple(parse_id(one) for one in members["ids"])
-        return kind(**members)
+        command = kind(**members)
+        _check(command)
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, InvalidId) as error:
         raise EventError(f"not a catalogue command ({error!r})") from error
+    return command
+
+
+def _check(command: Command) -> None:
+    """What holds for a command by itself, whatever the catalogue has.
+
+    Raises:
+        EventError: Something does not; `place` names the member.
+    """
+    for name in _TEXTS:
+        if not isinstance(getattr(command, name, ""), str):
+            raise EventError("is not a text", place=name)
+    if not 1 <= len(command.command_id) <= MAX_COMMAND_ID:
+        raise EventError(f"has not 1 to {MAX_COMMAND_ID} characters", place="command_id")
+    if isinstance(command, CreateBenchmark):
+        if not 1 <= len(command.name) <= MAX_NAME:
+            raise EventError(f"has not 1 to {MAX_NAME} characters", place="name")
+        if not isinstance(command.descriptor, dict):
+            raise EventError("is not an object", place="descriptor")
+        return
+    if command.kind not in KINDS:
+        raise EventError(f"{command.kind!r} is none of {', '.join(KINDS)}", place="kind")
+    if not 1 <= len(command.ids) <= MAX_IDS:
+        raise EventError(f"{len(command.ids)} ids where 1 to {MAX_IDS} belong", place="ids")

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final
 import orjson
 import pyarrow as pa
 
+from tupli_schemas.arrow_body import read_one_batch, require_bits
 from tupli_schemas.errors import ContractError, EventError
 from tupli_schemas.ids import id_text, ordinal_of, parse_id
 from tupli_schemas.steps import Layout, StepSchema
@@ -46,7 +47,10 @@ class BenchmarkRef:
     @staticmethod
     def from_json(data: dict[str, Any]) -> "BenchmarkRef":
         """The reference of its JSON."""
-        return BenchmarkRef(parse_id(data["id"]), data.get("name", ""), data.get("descriptor"))
+        name, descriptor = data.get("name", ""), data.get("descriptor")
+        if not isinstance(name, str) or not isinstance(descriptor, dict | None):
+            raise TypeError("a name is a text and a descriptor an object")
+        return BenchmarkRef(parse_id(data["id"]), name, descriptor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,26 +209,14 @@ def decode_event(data: bytes, *, place: str = "") -> Event:
 
 
 def decode_rows(body: bytes, layout: Layout, *, place: str = "rows") -> pa.RecordBatch:
-    """The one record batch of a body, fully validated.
+    """The one record batch of a body, fully validated: `arrow_body` says how.
 
     Raises:
         EventError: The Arrow bytes are cut, compressed, of another schema, or do not hold together.
     """
-    try:
-        reader = pa.ipc.open_stream(pa.py_buffer(body))
-        if not reader.schema.equals(layout.arrow_schema, check_metadata=True):
-            raise EventError(f"the Arrow schema is not that of layout {layout.text!r}", place=place)
-        _refuse_compression(body, place)
-        batch = reader.read_next_batch()
-        batch.validate(full=True)
-    except StopIteration as error:
-        raise EventError("no record batch", place=place) from error
-    except (pa.ArrowException, OSError, ValueError) as error:
-        if isinstance(error, EventError):
-            raise
-        raise EventError(f"not a valid Arrow stream ({type(error).__name__})", place=place) from error
-    if any(column.null_count for column in batch.columns):
-        raise EventError("nulls where every column is required", place=place)
+    batch = read_one_batch(body, layout.arrow_schema, place=place)
+    bits = [name for name, cell in layout.columns if cell.code == "b1" and not cell.is_opaque]
+    require_bits(batch, bits, place=place)
     return batch
 
 
@@ -234,39 +226,6 @@ def encode_rows(batch: pa.RecordBatch) -> bytes:
     with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression=None)) as writer:
         writer.write_batch(batch)
     return bytes(sink.getvalue())
-
-
-def _refuse_compression(body: bytes, place: str) -> None:
-    """Look at the record batch's own header: 1.9 kB of it could become 50 MB when it is read."""
-    messages = pa.ipc.MessageReader.open_stream(pa.py_buffer(body))
-    for message in messages:
-        # RecordBatch.compression is a table field of the flatbuffer; only its presence matters. Arrow's
-        # reader has no flag for it, so the sizes are compared: an uncompressed body holds what it declares.
-        if message.type == "record batch" and _is_compressed(bytes(message.metadata)):
-            raise EventError("the Arrow body is compressed", place=place)
-
-
-def _is_compressed(metadata: bytes) -> bool:
-    """Whether a Message flatbuffer (Arrow `Message.fbs`) holds a RecordBatch with a `compression` field."""
-    root = _u32(metadata, 0)
-    header = _field(metadata, root, 2)
-    if header is None:
-        return False
-    batch = header + _u32(metadata, header)
-    return _field(metadata, batch, 3) is not None
-
-
-def _field(data: bytes, table: int, index: int) -> int | None:
-    vtable = table - int.from_bytes(data[table : table + 4], "little", signed=True)
-    slot = vtable + 4 + 2 * index
-    if slot >= vtable + int.from_bytes(data[vtable : vtable + 2], "little"):
-        return None
-    offset = int.from_bytes(data[slot : slot + 2], "little")
-    return table + offset if offset else None
-
-
-def _u32(data: bytes, at: int) -> int:
-    return int.from_bytes(data[at : at + 4], "little")
 
 
 def _split(data: bytes, place: str) -> tuple[dict[str, Any], bytes]:
@@ -293,6 +252,12 @@ def _to_json(value: Any) -> Any:
     return value
 
 
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise EventError(f"{value!r} is not a list of texts")
+    return tuple(value)
+
+
 _INTEGERS: Final = {"first", "last", "episode", "n_steps", "slot", "started_at", "ended_at"}
 _BOOLEANS: Final = {"terminated", "truncated", "aborted", "has_final", "discarded"}
 _TEXTS: Final = {"run", "reason", "digest", "layout"}
@@ -309,11 +274,13 @@ def _read(name: str, value: Any, place: str) -> Any:
         if name == "step_schema":
             return StepSchema.from_json(value)
         if name == "publish_in":
-            return tuple(str(item) for item in value)
+            return _texts(value)
     except (ContractError, KeyError, TypeError, AttributeError) as error:
         raise EventError(f"is not valid ({error})", place=where) from error
     if name in _INTEGERS and (type(value) is not int or not 0 <= value < 2**63):
         raise EventError(f"{value!r} is not a whole number in 0..2^63-1", place=where)
+    if name == "policy" and not isinstance(value, str | None):
+        raise EventError(f"{value!r} is not a text", place=where)
     wanted = bool if name in _BOOLEANS else str if name in _TEXTS else dict if name in _OBJECTS else object
     if not isinstance(value, wanted):
         raise EventError(f"{value!r} is not of type {wanted.__name__}", place=where)

@@ -10,6 +10,7 @@ decompressed, so a body that lies about its size costs no memory. Nothing inside
 
 import enum
 import struct
+from collections import deque
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -48,6 +49,17 @@ def encode_frame(kind: Kind, payload: bytes | memoryview, *, compress: bool = Fa
     Raises:
         FrameError: The payload is larger.
     """
+    return b"".join(frame_parts(kind, payload, compress=compress))
+
+
+def frame_parts(
+    kind: Kind, payload: bytes | memoryview, *, compress: bool = False
+) -> tuple[bytes, bytes | memoryview]:
+    """The frame of `payload` as its header and what is stored, so that large payloads are not copied.
+
+    Raises:
+        FrameError: The payload is larger than `MAX_FRAME_BYTES`.
+    """
     raw_size = len(payload)
     if raw_size > MAX_FRAME_BYTES:
         raise FrameError(f"a frame has at most {MAX_FRAME_BYTES} bytes, not {raw_size}")
@@ -58,19 +70,32 @@ def encode_frame(kind: Kind, payload: bytes | memoryview, *, compress: bool = Fa
         if len(packed) < raw_size:
             stored, flags = packed, FLAG_ZSTD
     header = HEADER.pack(MAGIC, kind, flags, raw_size, len(stored), xxhash.xxh3_64_intdigest(stored))
-    return b"".join((header, stored))
+    return header, stored
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """A frame's header, checked against the limits."""
+
+    kind: Kind
+    compressed: bool
+    raw_size: int
+    stored_size: int
+    checksum: int
 
 
 class FrameReader:
     """Cuts a stream of bytes into frames, whatever the chunks are.
 
     Feed chunks as they come and take frames as they are complete; `finish` says whether the body
-    ended between two frames.
+    ended between two frames. What was fed is copied once, into the frame's payload.
     """
 
     def __init__(self, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
         self._max = max_frame_bytes
-        self._buffer = bytearray()
+        self._parts: deque[memoryview] = deque()
+        self._size = 0
+        self._header: _Header | None = None
         self._count = 0
 
     def feed(self, chunk: bytes) -> list[Frame]:
@@ -79,14 +104,16 @@ class FrameReader:
         Raises:
             FrameError: A frame is damaged, too large or lies about its size.
         """
-        self._buffer += chunk
+        self._parts.append(memoryview(chunk))
+        self._size += len(chunk)
         frames = []
-        start = 0
-        while (frame_end := self._end_of_frame(start)) is not None:
-            frames.append(self._decode(start, frame_end))
-            self._count += 1
-            start = frame_end
-        del self._buffer[:start]
+        while self._size >= (self._header.stored_size if self._header else HEADER.size):
+            if self._header is None:
+                self._header = self._check(self._take(HEADER.size))
+            else:
+                frames.append(self._decode(self._header))
+                self._header = None
+                self._count += 1
         return frames
 
     def finish(self) -> None:
@@ -95,19 +122,29 @@ class FrameReader:
         Raises:
             FrameError: It ended inside a frame.
         """
-        if self._buffer:
-            raise FrameError(
-                f"the body ends inside the frame ({len(self._buffer)} bytes of it)", place=self._place
-            )
+        if self._size or self._header is not None:
+            inside = self._size + (HEADER.size if self._header else 0)
+            raise FrameError(f"the body ends inside the frame ({inside} bytes of it)", place=self._place)
 
     @property
     def _place(self) -> str:
         return f"frame {self._count}"
 
-    def _end_of_frame(self, start: int) -> int | None:
-        if len(self._buffer) - start < HEADER.size:
-            return None
-        magic, kind, flags, raw_size, stored_size, _ = HEADER.unpack_from(self._buffer, start)
+    def _take(self, size: int) -> bytes:
+        """The next `size` bytes, which are there."""
+        self._size -= size
+        taken: list[memoryview] = []
+        while size:
+            part = self._parts.popleft()
+            if len(part) > size:
+                self._parts.appendleft(part[size:])
+                part = part[:size]
+            taken.append(part)
+            size -= len(part)
+        return b"".join(taken)
+
+    def _check(self, raw: bytes) -> _Header:
+        magic, kind, flags, raw_size, stored_size, checksum = HEADER.unpack(raw)
         if magic != MAGIC:
             raise FrameError("not a Tupli frame (wrong magic bytes)", place=self._place)
         if kind not in Kind.__members__.values():
@@ -122,17 +159,15 @@ class FrameReader:
             raise FrameError(
                 f"declares {raw_size} raw and {stored_size} stored bytes uncompressed", place=self._place
             )
-        end = start + HEADER.size + stored_size
-        return end if len(self._buffer) >= end else None
+        return _Header(Kind(kind), bool(flags), raw_size, stored_size, checksum)
 
-    def _decode(self, start: int, end: int) -> Frame:
-        _, kind, flags, raw_size, _, checksum = HEADER.unpack_from(self._buffer, start)
-        stored = bytes(memoryview(self._buffer)[start + HEADER.size : end])
-        if xxhash.xxh3_64_intdigest(stored) != checksum:
+    def _decode(self, header: _Header) -> Frame:
+        stored = self._take(header.stored_size)
+        if xxhash.xxh3_64_intdigest(stored) != header.checksum:
             raise FrameError("checksum does not match", place=self._place)
-        if flags & FLAG_ZSTD:
-            stored = _decompress(stored, raw_size, self._place)
-        return Frame(Kind(kind), stored)
+        if header.compressed:
+            stored = _decompress(stored, header.raw_size, self._place)
+        return Frame(header.kind, stored)
 
 
 def decode_frames(body: bytes, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> list[Frame]:

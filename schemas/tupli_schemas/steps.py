@@ -41,7 +41,8 @@ NUMERIC: Final[dict[str, tuple[str, pa.DataType, str]]] = {
 OPAQUE: Final = ("text", "raw")
 """`text`: UTF-8 (surrogates passed). `raw`: exact little-endian bytes of one dtype and shape, or canonical bytes."""
 
-_LEAF = re.compile(r"(?P<code>[a-z]+\d?)(?:\[(?P<dims>\d*(?:,\d+)*)\])?")
+MAX_DIMENSIONS: Final = 32
+_LEAF = re.compile(r"(?P<code>[a-z]+[0-9]?)(?:\[(?P<dims>(?:[0-9]{1,10}(?:,[0-9]{1,10})*)?)\])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,10 @@ class Cell:
             raise SchemaMismatch(f"unknown column type {self.code!r}")
         if self.code in OPAQUE and self.shape:
             raise SchemaMismatch(f"a {self.code} column has no shape")
-        if self.is_numeric and self.size * self.dtype.itemsize > MAX_CELL_BYTES:
+        if len(self.shape) > MAX_DIMENSIONS or any(n < 0 for n in self.shape):
+            raise SchemaMismatch(f"{list(self.shape)} is not a shape of up to {MAX_DIMENSIONS} dimensions")
+        # Without its zeros, because NumPy refuses shapes whose other sizes are too large even when it has no element.
+        if self.is_numeric and prod(filter(None, self.shape)) * self.dtype.itemsize > MAX_CELL_BYTES:
             raise SchemaMismatch(f"one value of {self.text} has more than {MAX_CELL_BYTES} bytes")
 
     @property
@@ -219,16 +223,24 @@ class Leaf:
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "Leaf":
-        """The leaf of its JSON."""
-        shape = tuple(data["shape"]) if "shape" in data else None
-        return Leaf(data["path"], Cell.parse(data["cell"]), data.get("dtype", ""), shape)
+        """The leaf of its JSON.
+
+        Raises:
+            TypeError: A member is of another type.
+        """
+        path, dtype, shape = data["path"], data.get("dtype", ""), data.get("shape")
+        if not isinstance(path, str) or not isinstance(dtype, str):
+            raise TypeError("a leaf's path and dtype are texts")
+        if shape is not None and any(type(size) is not int or size < 0 for size in shape):
+            raise TypeError("a shape is a list of whole numbers")
+        return Leaf(path, Cell.parse(data["cell"]), dtype, None if shape is None else tuple(shape))
 
 
 @dataclass(frozen=True)
 class StepSchema:
     """What one step of an episode holds, leaf by leaf, and how leaves become values again.
 
-    `observation_structure` and `action_structure` are the JSON of `spaces.Structure`;
+    `observation_structure`, `action_structure` and `extra_structure` are the JSON of `spaces.Structure`;
     `observation_space` and `action_space` the JSON of the declared space, or None.
     """
 
@@ -240,6 +252,7 @@ class StepSchema:
     observation_space: Any = None
     action_space: Any = None
     reward_dtype: str = "float64"
+    extra_structure: Any = None
 
     @cached_property
     def layout(self) -> Layout:
@@ -263,6 +276,7 @@ class StepSchema:
             "extra": [leaf.to_json() for leaf in self.extra],
             "observation_structure": self.observation_structure,
             "action_structure": self.action_structure,
+            "extra_structure": self.extra_structure,
             "observation_space": self.observation_space,
             "action_space": self.action_space,
             "reward_dtype": self.reward_dtype,
@@ -281,6 +295,7 @@ class StepSchema:
                 **groups,
                 observation_structure=data.get("observation_structure"),
                 action_structure=data.get("action_structure"),
+                extra_structure=data.get("extra_structure"),
                 observation_space=data.get("observation_space"),
                 action_space=data.get("action_space"),
                 reward_dtype=str(data.get("reward_dtype", "float64")),

@@ -4,6 +4,7 @@ import socket
 from pathlib import Path
 
 import pytest
+
 from support.no_io import UnitTestDidIO, no_io
 
 

@@ -1,0 +1,136 @@
+"""What recording costs on the environment's thread: microseconds a step over the bare environment, the shipper at work."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.results import Result, at_most, times_cheaper
+from tupli.recording import record
+from tupli.transport.base import SendResult
+from tupli.transport.fake import FakeTransport
+
+EPISODE = 1_000
+
+
+class NullTransport(FakeTransport):
+    """Takes everything, keeps nothing."""
+
+    def send_events(self, body: bytes) -> SendResult:
+        self.requests += 1
+        return SendResult(1, {}, self.linger_ms)
+
+    def stream_state(self, stream: bytes) -> dict[str, Any]:
+        return {"expected": 2**62}
+
+
+class Synthetic(gymnasium.Env[Any, Any]):
+    """Gives the same arrays and the same info again and again; a step costs next to nothing."""
+
+    def __init__(self, observation: npt.NDArray[Any], action: npt.NDArray[Any], info: dict[str, Any]) -> None:
+        self.observation_space = gymnasium.spaces.Box(0, 255, observation.shape, observation.dtype.type)
+        self.action_space = gymnasium.spaces.Box(-1, 1, action.shape, action.dtype.type)
+        self.observation, self.info, self.count = observation, info, 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        self.count = 0
+        return self.observation, {}
+
+    def step(self, action: Any) -> Any:
+        self.count += 1
+        return self.observation, 1.5, False, self.count >= EPISODE, self.info
+
+
+class SyntheticVector(gymnasium.vector.VectorEnv[Any, Any, Any]):
+    """64 slots that end together; next-step autoreset."""
+
+    def __init__(self, slots: int) -> None:
+        self.num_envs = slots
+        self.metadata = {"autoreset_mode": gymnasium.vector.AutoresetMode.NEXT_STEP}
+        self.single_observation_space = gymnasium.spaces.Box(-10, 10, (17,), np.float32)
+        self.single_action_space = gymnasium.spaces.Box(-1, 1, (6,), np.float32)
+        self.observation = np.ones((slots, 17), np.float32)
+        self.reward = np.ones(slots)
+        self.no, self.yes, self.count = np.zeros(slots, bool), np.ones(slots, bool), 0
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
+        return self.observation, {}
+
+    def step(self, actions: Any) -> Any:
+        self.count += 1
+        return self.observation, self.reward, self.no, self.yes if self.count % EPISODE == 0 else self.no, {}
+
+
+def run(env: Any, action: Any, steps: int, *, vector: bool = False) -> tuple[float, npt.NDArray[np.float64]]:
+    """Mean seconds a step, and each step's own (of a tenth of the steps)."""
+    env.reset(seed=1)
+    step, reset = env.step, env.reset
+    for _ in range(3 * EPISODE):  # warm: the first segments, the first request
+        done = step(action)[3]
+        if not vector and done:
+            reset()
+    start = time.perf_counter()
+    for _ in range(steps):
+        done = step(action)[3]
+        if not vector and done:
+            reset()
+    mean = (time.perf_counter() - start) / steps
+    each = np.empty(max(steps // 4, 1))
+    clock = time.perf_counter
+    for i in range(len(each)):
+        t = clock()
+        done = step(action)[3]
+        each[i] = clock() - t
+        if not vector and done:
+            reset()
+    return mean, each
+
+
+def measure(folder: Path, peers: dict[str, Any], steps: int = 200_000) -> Iterator[Result]:
+    """All cases, and the first against what the peers take for the same loop."""
+    for name, (make, action, share, goal) in cases().items():
+        overhead, p999 = overhead_of(name, make, action, max(steps // share, 1), folder)
+        yield at_most(f"environment thread, {name}", overhead, "us/step", goal)
+        if name == "17+6 float32":
+            yield at_most(f"environment thread, {name}, 99.9th percentile", p999, "us", 50)
+            for peer, factor in (("minari_hdf5", 15), ("minari_arrow", 15), ("pytupli", 30)):
+                theirs = peers[peer]["us_per_step"] - peers["bare_us"]
+                yield times_cheaper(
+                    f"environment thread against {peer}", overhead, theirs, "us/step", factor, peer
+                )
+
+
+def cases() -> dict[str, tuple[Callable[[], Any], Any, int, float]]:
+    """Name to environment, action, which share of the steps, and the goal in microseconds."""
+    rng = np.random.default_rng(0)
+    flat, act = rng.uniform(size=17).astype(np.float32), rng.normal(size=6).astype(np.float32)
+    frame = rng.integers(0, 255, (210, 160, 3)).astype(np.uint8)
+    small = rng.integers(0, 255, (84, 84)).astype(np.uint8)
+    info = {"x_position": 0.5, "lives": 3, "success": False}
+    return {
+        "17+6 float32": (lambda: Synthetic(flat, act, {}), act, 1, 1.5),
+        "17+6 float32, 3-key info": (lambda: Synthetic(flat, act, info), act, 1, 2.5),
+        "64 slots": (lambda: SyntheticVector(64), np.ones((64, 6), np.float32), 10, 8.0),
+        "84x84": (lambda: Synthetic(small, act, {}), act, 40, 10.0),
+        "210x160x3": (lambda: Synthetic(frame, act, {}), act, 100, 40.0),
+    }
+
+
+def overhead_of(
+    name: str, make: Callable[[], Any], action: Any, steps: int, folder: Path
+) -> tuple[float, float]:
+    """Microseconds a step over the bare environment (the better of two runs of each), and the 99.9th percentile."""
+    vector = name == "64 slots"
+    bare = min(run(make(), action, steps, vector=vector)[0] for _ in range(2))
+    ours, worst = [], []
+    for number in range(2):
+        env = record(make(), "bench", transport=NullTransport(), spool_dir=folder / f"{name}-{number}")
+        mean, each = run(env, action, steps, vector=vector)
+        env.close()
+        ours.append(mean)
+        worst.append(float(np.quantile(each, 0.999)))
+    return (min(ours) - bare) * 1e6, min(worst) * 1e6

@@ -1,0 +1,137 @@
+"""Environment to visible, end of episode to visible, bytes a step, and what memory does meanwhile."""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tupli
+from benchmarks.harness import MIB, PeakRss, Server, folder_bytes, fresh
+from benchmarks.results import Result, at_least, at_most, times_better, times_cheaper
+from benchmarks.synthetic import ACTION, Synthetic
+
+STEPS = 1_000_000
+BIG = 5_000_000
+
+
+def throughput(server: Server, spool: Path) -> Iterator[Result]:
+    """Steps a second from the environment to visible, through HTTP to another process."""
+    with PeakRss(server.pid) as memory:
+        done = fresh("record", "throughput", str(STEPS), url=server.url, spool=spool)
+    yield at_least("environment to visible, 17+6 float32", STEPS / done["seconds"], "steps/s", 150_000)
+    yield at_most("recorder's memory growth, 1 M steps", done["rss_growth"] / MIB, "MiB", 200)
+    yield at_most("server's memory growth, 1 M steps", memory.growth / MIB, "MiB", 200)
+    for keys in (5, 50):
+        steps = STEPS // 4 // (1 if keys == 5 else 5)
+        done = fresh("record", f"infos-{keys}", str(steps), str(keys), url=server.url, spool=spool)
+        yield Result(
+            f"environment to visible, {keys}-key infos",
+            steps / done["seconds"],
+            "steps/s",
+            "",
+            None,
+            "",
+            holds=True,
+        )
+
+
+def frames(server: Server, spool: Path) -> Iterator[Result]:
+    """210x160x3 at 300 frames a second for 10 seconds: the backlog at the end stays small."""
+    done = fresh("record_frames", "frames", "3000", "300", url=server.url, spool=spool)
+    yield at_least("210x160x3 sustained to visible", 3000 / done["seconds"], "frames/s", 0.95 * 300)
+
+
+def one_long_episode(server: Server, spool: Path) -> Iterator[Result]:
+    """One episode of a million steps: neither side may hold it."""
+    with PeakRss(server.pid) as memory:
+        done = fresh("record", "long-episode", str(STEPS), "0", str(STEPS), url=server.url, spool=spool)
+    yield at_most("recorder's memory growth, one 1 M-step episode", done["rss_growth"] / MIB, "MiB", 200)
+    yield at_most("server's memory growth, one 1 M-step episode", memory.growth / MIB, "MiB", 200)
+
+
+def pulls(server: Server, peers: dict[str, Any]) -> Iterator[Result]:
+    """Pull to NumPy over loopback HTTP, warm and in a fresh process."""
+    with PeakRss(server.pid) as memory:
+        done = fresh("pull", "throughput", "4", url=server.url)
+    warm, cold = done["rows"] / min(done["seconds"][1:]), done["rows"] / done["seconds"][0]
+    yield at_least("pull to NumPy, warm", warm, "steps/s", 2_500_000)
+    yield at_least("pull to NumPy, fresh process", cold, "steps/s", 1_000_000)
+    yield times_better("pull against PyTupli", cold, peers["pytupli"]["load_per_s"], "steps/s", 20, "PyTupli")
+    yield times_better(
+        "pull against Minari Arrow", cold, peers["minari_arrow"]["load_per_s"], "steps/s", 4, "Minari Arrow"
+    )
+    yield at_most("server's memory growth while streaming", memory.growth / MIB, "MiB", 100)
+
+
+def big_dataset(server: Server, spool: Path) -> Iterator[Result]:
+    """5 M steps: written, then walked over in batches."""
+    fresh("record", "big", str(BIG), url=server.url, spool=spool)
+    with PeakRss(server.pid) as memory:
+        done = fresh("batches", "big", url=server.url)
+    yield at_least("batches over 5 M steps", done["rows"] / done["seconds"], "steps/s", 1_000_000)
+    yield at_most("client's memory growth, batches over 5 M steps", done["rss_growth"] / MIB, "MiB", 200)
+    yield at_most("server's memory growth, batches over 5 M steps", memory.growth / MIB, "MiB", 100)
+
+
+def latency(server: Server, spool: Path) -> Iterator[Result]:
+    """End of an episode to visible at 1,000 steps a second; a lone slow stream, each step."""
+    os.environ |= {"TUPLI_URL": server.url, "TUPLI_SPOOL_DIR": str(spool)}
+    delays = _episode_delays()
+    yield at_most(
+        "end of episode to visible, 99th percentile", float(np.percentile(delays, 99)) * 1e3, "ms", 300
+    )
+    yield at_most("lone slow stream, step to visible, slowest", max(_step_delays()) * 1e3, "ms", 1_000)
+
+
+def _episode_delays(seconds: float = 20.0, length: int = 50) -> list[float]:
+    delays = []
+    with tupli.record(Synthetic(episode=length), "latency") as env:
+        env.reset()
+        start, number, ended = time.perf_counter(), 0, 0
+        while (now := time.perf_counter()) - start < seconds:
+            number += 1
+            _, _, _, truncated, _ = env.step(ACTION)
+            if truncated:
+                at, ended = time.perf_counter(), ended + 1
+                env.reset()
+                while tupli.dataset("latency").preview().n_episodes < ended:
+                    time.sleep(0.002)
+                delays.append(time.perf_counter() - at)
+                start_of_pause = time.perf_counter()
+                start += start_of_pause - at
+            time.sleep(max(0.0, now + 0.001 - time.perf_counter()))
+    return delays
+
+
+def _step_delays(steps: int = 20) -> list[float]:
+    delays = []
+    with tupli.record(Synthetic(episode=10_000), "slow") as env:
+        env.reset()
+        for number in range(1, steps + 1):
+            at = time.perf_counter()
+            env.step(ACTION)
+            while tupli.dataset("slow", include=["open"]).preview().n_tuples < number:
+                time.sleep(0.005)
+            delays.append(time.perf_counter() - at)
+            time.sleep(0.3)
+    return delays
+
+
+def storage(folder: Path, recorded: int, peers: dict[str, Any]) -> Iterator[Result]:
+    """Bytes a step, in the store and in the log, against Minari's HDF5."""
+    theirs = peers["minari_hdf5"]["bytes_per_step"]
+    for part, pattern in (("store", "store"), ("log", "log")):
+        size = sum(
+            folder_bytes(path) if path.is_dir() else path.stat().st_size
+            for path in folder.glob(f"{pattern}*")
+        )
+        yield times_cheaper(f"bytes a step in the {part}", size / recorded, theirs, "B", 0.8, "Minari HDF5")
+
+
+def alone(folder: Path) -> Path:
+    """A new folder below `folder`."""
+    return Path(tempfile.mkdtemp(dir=folder))

@@ -1,0 +1,66 @@
+"""The command line's composition: commands, their second spellings, and the one place where errors become exit codes."""
+
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+import tupli
+from tupli.cli import lists, pull, record, server
+from tupli.cli.output import stderr
+from tupli.cli.spool import spool
+from tupli.errors import TupliError
+from tupli_schemas.errors import ContractError
+
+app = typer.Typer(
+    name="tupli",
+    help="Record environments live, step by step, and pull back exactly the tuples you asked for.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(spool, name="spool")
+_COMMANDS: tuple[tuple[Callable[..., Any], tuple[str, ...]], ...] = (
+    # The first name is shown; the others are the seed's spellings.
+    (server.up, ("up",)),
+    (record.record, ("record",)),
+    (pull.pull, ("pull",)),
+    (lists.benchmarks, ("benchmarks", "list_benchmarks", "list-benchmarks")),
+    (lists.episodes, ("episodes", "list_episodes", "list-episodes")),
+    (server.rebuild, ("rebuild",)),
+)
+for _command, (_name, *_others) in _COMMANDS:
+    app.command(_name)(_command)
+    for _other in _others:
+        app.command(_other, hidden=True)(_command)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 -- Typer calls it with the value of the flag
+    if wanted:
+        typer.echo(f"tupli {tupli.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Record environments live, step by step, and pull back exactly the tuples you asked for."""
+
+
+def main() -> None:
+    """Run the command line; 1 for what did not work, with the reason on stderr."""
+    try:
+        app()
+    except (TupliError, ContractError) as error:
+        stderr.print(f"[bold red]error[/] {type(error).__name__}: ", end="")
+        stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

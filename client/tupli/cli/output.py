@@ -1,0 +1,54 @@
+"""How commands answer: tables for people, JSON for programs, both on stdout; everything else on stderr."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+UrlOption = Annotated[
+    str | None, typer.Option("--url", help="Server address.", envvar="TUPLI_URL", show_default=False)
+]
+
+stderr = Console(stderr=True)
+
+
+def show(
+    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, as_json: bool, title: str = ""
+) -> None:
+    """Print rows as a table of `columns` (member -> heading), or whole as one JSON list."""
+    if as_json:
+        emit(list(rows))
+        return
+    table = Table(title=title or None)
+    for heading in columns.values():
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(*(cell(row.get(name)) for name in columns))
+    Console().print(table)
+
+
+def emit(value: Any) -> None:
+    """Print one JSON document."""
+    typer.echo(
+        orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY).decode()
+    )
+
+
+def cell(value: Any) -> str:
+    """A value as people read it in a table."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={cell(member)}" for key, member in value.items())
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return ", ".join(cell(member) for member in value)
+    return str(value)

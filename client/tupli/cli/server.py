@@ -1,0 +1,73 @@
+"""`tupli up` and `tupli rebuild`."""
+
+import importlib.util
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tupli.cli.output import JsonFlag, UrlOption, emit, stderr
+from tupli.errors import TupliError
+from tupli.transport import HttpTransport
+
+POLL_SECONDS = 0.2
+
+
+def up(
+    data: Annotated[Path | None, typer.Option("--data", help="Data directory.")] = None,
+    port: Annotated[int, typer.Option("--port", help="Port of the loopback interface.")] = 8080,
+    host: Annotated[str, typer.Option("--host", help="Loopback only, until accounts exist.")] = "127.0.0.1",
+    log_format: Annotated[str, typer.Option("--log-format", help="console or json.")] = "console",
+) -> None:
+    """Run Tupli in one process, on this machine, until Ctrl-C or SIGTERM."""
+    if importlib.util.find_spec("tupli_standalone") is None or importlib.util.find_spec("chdb") is None:
+        raise TupliError("the server is not installed; install it with: pip install 'tupli[server]'")
+    command = [
+        sys.executable,
+        "-m",
+        "tupli_standalone",
+        "--port",
+        str(port),
+        "--host",
+        host,
+        "--log-format",
+        log_format,
+    ]
+    if data is not None:
+        command += ["--data", str(data)]
+    sys.stdout.flush()
+    os.execv(sys.executable, command)  # noqa: S606 -- the server takes over this process, with its signals
+
+
+def rebuild(url: UrlOption = None, *, as_json: JsonFlag = False) -> None:
+    """Fill a new store from the log while the old one serves, then switch to it."""
+    transport = HttpTransport(url)
+    transport.start_rebuild()
+    state = transport.rebuild_state()
+    with Progress(
+        TextColumn("rebuild"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=stderr,
+        transient=True,
+    ) as progress:
+        task = progress.add_task("records", total=None)
+        while state.get("state") == "running":
+            time.sleep(POLL_SECONDS)
+            state = transport.rebuild_state()
+            progress.update(
+                task, completed=int(state.get("offset", 0)), total=int(state.get("end", 0)) or None
+            )
+    if state.get("state") != "done":
+        raise TupliError(
+            f"the rebuild ended as {state.get('state')}: {state.get('reason', 'no reason given')}"
+        )
+    if as_json:
+        emit(state)
+    else:
+        typer.echo(f"generation {state.get('generation')} serves")

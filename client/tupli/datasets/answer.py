@@ -1,0 +1,169 @@
+"""A dataset's answer as the server streams it: what one response's frames say, checked while they come.
+
+    QUERY_HEADER {"type": "dataset", ...}    once, first
+    QUERY_HEADER {"type": "page", ...}       the episodes whose rows follow, and where to begin again
+    ARROW                                    some of their rows; a complete Arrow stream
+    ...
+    CLOSE {"rows", "checksum", "cursor"}     or PROBLEM
+
+Only an answer with its closing frame is whole.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import orjson
+import pyarrow as pa
+import xxhash
+
+from tupli.errors import IntegrityError, TransportError, error_of
+from tupli_schemas.errors import FrameError, SchemaMismatch
+from tupli_schemas.framing import FrameReader, Kind
+from tupli_schemas.problems import Problem
+from tupli_schemas.steps import StepSchema
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the answer is of: the step schema, where it stands, which columns rows have.
+
+    `position` pins the dataset: asking again with it gives the same rows. `episodes` and `tuples` are
+    upper bounds, known before rows are read.
+    """
+
+    schema: StepSchema | None
+    columns: tuple[str, ...]
+    position: dict[str, Any]
+    episodes: int
+    tuples: int
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> "Head":
+        """The head of its JSON."""
+        schema = data.get("step_schema")
+        return Head(
+            StepSchema.from_json(schema) if schema else None,
+            tuple(data["columns"]),
+            data["position"],
+            int(data["episodes"]),
+            int(data["tuples"]),
+        )
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some episodes: ids, how many tuples of each follow (None when a filter or limit decides), headers when asked for."""
+
+    first: int
+    ids: tuple[str, ...]
+    rows: tuple[int, ...] | None
+    headers: tuple[dict[str, Any], ...]
+    after: Any
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> "Page":
+        """The page of its JSON."""
+        rows = data.get("rows")
+        return Page(
+            int(data["first"]),
+            tuple(data["ids"]),
+            None if rows is None else tuple(rows),
+            tuple(data.get("headers") or ()),
+            data.get("after"),
+        )
+
+
+@dataclass(frozen=True)
+class Close:
+    """The end of an answer; `cursor` is where the dataset goes on, when a limit ended it."""
+
+    cursor: Any = None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of the page."""
+
+    batch: pa.RecordBatch
+
+
+Item: TypeAlias = Head | Page | Close | Rows
+
+
+@dataclass
+class Answer:
+    """Reads one response. `read` yields what it says and raises when that is not everything."""
+
+    rows: int = 0
+    _checksum: Any = field(default_factory=xxhash.xxh3_64)
+    _closed: bool = False
+
+    def read(self, chunks: Iterable[bytes]) -> Iterator[Item]:
+        """The items of the response, the closing one last.
+
+        Raises:
+            TransportError: It is cut or damaged on the way, or the server gave up: resume.
+            IntegrityError: Its rows are not what the closing frame says.
+            TupliError: The problem that the server answered with.
+        """
+        reader = FrameReader()
+        try:
+            for chunk in chunks:
+                for frame in reader.feed(chunk):
+                    yield from self._items(frame.kind, frame.payload)
+            reader.finish()
+        except FrameError as error:
+            raise TransportError(f"the answer is damaged: {error}") from error
+        if not self._closed:
+            raise TransportError("the answer is cut: its closing frame is missing")
+
+    def _items(self, kind: Kind, payload: bytes) -> Iterator[Item]:
+        if self._closed:
+            raise FrameError("there is more after the closing frame")
+        if kind is Kind.ARROW:
+            self._checksum.update(payload)
+            for batch in _batches(payload):
+                self.rows += batch.num_rows
+                yield Rows(batch)
+            return
+        yield self._message(kind, _json(payload))
+
+    def _message(self, kind: Kind, data: dict[str, Any]) -> Item:
+        if kind is Kind.PROBLEM:
+            problem = Problem.from_json(data)
+            raise error_of(problem, problem.status)
+        try:
+            if kind is Kind.CLOSE:
+                return self._close(data)
+            if kind is Kind.QUERY_HEADER:
+                return Head.from_json(data) if data["type"] == "dataset" else Page.from_json(data)
+        except (KeyError, TypeError, ValueError, SchemaMismatch) as error:
+            raise TransportError(f"the server's {kind.name} frame is not understood ({error!r})") from error
+        raise FrameError(f"a frame of kind {kind.name} does not belong into a dataset")
+
+    def _close(self, data: dict[str, Any]) -> Close:
+        if int(data["rows"]) != self.rows or data["checksum"] != self._checksum.hexdigest():
+            raise IntegrityError(
+                f"{self.rows} rows with checksum {self._checksum.hexdigest()} came, "
+                f"the server sent {data['rows']} with {data['checksum']}"
+            )
+        self._closed = True
+        return Close(data.get("cursor"))
+
+
+def _batches(payload: bytes) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from pa.ipc.open_stream(pa.py_buffer(payload))
+    except (pa.ArrowException, OSError) as error:
+        raise FrameError(f"its Arrow data cannot be read ({type(error).__name__})") from error
+
+
+def _json(payload: bytes) -> dict[str, Any]:
+    try:
+        data = orjson.loads(payload)
+    except orjson.JSONDecodeError as error:
+        raise FrameError("a frame's JSON cannot be read") from error
+    if not isinstance(data, dict):
+        raise FrameError("a frame's JSON is not an object")
+    return data

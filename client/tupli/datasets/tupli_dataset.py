@@ -1,0 +1,399 @@
+"""`TupliDataset`: exactly the tuples asked for.
+
+A dataset is a question. Filters, order and limits are immutable: every `with_*` gives a new dataset, and nothing
+is asked of the server before rows or headers are wanted. What was loaded, and the seed of random numbers, are
+state of the object.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import psutil
+
+from tupli.datasets.batches import Batches
+from tupli.datasets.loaded import Loaded
+from tupli.datasets.parsers import BaseTupleParser, NumpyTupleParser
+from tupli.datasets.query import Query, check_include, check_limit, named_benchmark
+from tupli.datasets.reading import EpisodeData, Reading
+from tupli.datasets.words import DEFAULT_WORDS, check_words
+from tupli.errors import InvalidInput
+from tupli.models import BenchmarkHeader, EpisodeHeader, RLTuple
+from tupli_schemas.catalog import GLOBAL_SCOPE, MAX_IDS, Delete, Publish
+from tupli_schemas.filter_tree import BaseFilter
+from tupli_schemas.ids import parse_id
+from tupli_schemas.steps import StepSchema
+
+if TYPE_CHECKING:
+    from tupli.storage.api import TupliAPIClient
+
+COUNT_PATH: Final = "/query/v1/datasets/count"
+LOADED_WORDS: Final = (*DEFAULT_WORDS, "info")
+_ROW_OVERHEAD: Final = 96
+"""Bytes of a loaded row beside its leaves: flags, places, and a small info."""
+
+
+class Preview(list[EpisodeHeader]):
+    """Headers of a dataset's episodes, and how many tuples the dataset has."""
+
+    def __init__(self, headers: Iterable[EpisodeHeader], n_tuples: int) -> None:
+        super().__init__(headers)
+        self.n_tuples = n_tuples
+
+    @property
+    def n_episodes(self) -> int:
+        """How many episodes there are."""
+        return len(self)
+
+    def __repr__(self) -> str:
+        return f"<{self.n_episodes:,} episodes, {self.n_tuples:,} tuples>"
+
+
+class TupliDataset:
+    """The tuples of some episodes of some benchmarks, ended and aborted episodes unless told otherwise.
+
+    Args:
+        storage: Where they are; a new `TupliAPIClient` when left out.
+        info: Anything; kept for the caller.
+    """
+
+    def __init__(self, storage: "TupliAPIClient | None" = None, info: dict[str, Any] | None = None) -> None:
+        self._storage = storage
+        self.info = info
+        self._query = Query()
+        self._loaded: Loaded | None = None
+        self._seed: int | None = None
+        self._rng = np.random.default_rng()
+
+    # -- the question ------------------------------------------------------------------------------------------
+
+    def with_benchmark_filter(self, benchmark_filter: BaseFilter | None) -> "TupliDataset":
+        """Episodes of benchmarks that match; replaces an earlier benchmark filter."""
+        return self._with(benchmark_filter=_checked(benchmark_filter))
+
+    def with_episode_filter(self, episode_filter: BaseFilter | None) -> "TupliDataset":
+        """Episodes that match; replaces an earlier episode filter."""
+        return self._with(episode_filter=_checked(episode_filter))
+
+    def with_tuple_filter(
+        self, tuple_filter: BaseFilter | Callable[[RLTuple], bool] | None
+    ) -> "TupliDataset":
+        """Tuples that match; replaces an earlier tuple filter.
+
+        A Python function works as well. It runs here, on every tuple of the episodes: everything is fetched, at
+        some hundred thousand tuples a second.
+        """
+        if tuple_filter is not None and not isinstance(tuple_filter, BaseFilter) and callable(tuple_filter):
+            return self._with(tuple_filter=None, tuple_predicate=tuple_filter)
+        return self._with(tuple_filter=_checked(tuple_filter), tuple_predicate=None)
+
+    def order_by(self, *keys: str) -> "TupliDataset":
+        """Episodes in the order of episode keys, `-key` for the greatest first."""
+        return self._with(order_by=keys)
+
+    def limit_episodes(self, count: int | None) -> "TupliDataset":
+        """The first `count` episodes."""
+        return self._with(limit_episodes=check_limit(count, "limit_episodes"))
+
+    def limit(self, count: int | None) -> "TupliDataset":
+        """The first `count` tuples."""
+        return self._with(limit=check_limit(count, "limit"))
+
+    def including(self, *statuses: str) -> "TupliDataset":
+        """Also episodes of these statuses: `open`, `abandoned`, `incomplete`, `conflict`."""
+        return self._with(include=check_include(statuses))
+
+    def with_step_schema(self, layout: str) -> "TupliDataset":
+        """Only episodes of this layout, where a dataset spans several (the error lists them)."""
+        return self._with(step_schema=layout)
+
+    # -- headers and counts ------------------------------------------------------------------------------------
+
+    @property
+    def storage(self) -> "TupliAPIClient":
+        """Where the dataset is."""
+        if self._storage is None:
+            from tupli.storage.api import TupliAPIClient  # noqa: PLC0415 - storages make datasets, too
+
+            self._storage = TupliAPIClient()
+        return self._storage
+
+    def preview(self) -> Preview:
+        """Headers and counts, no tuples. The count is what the tuple filter leaves."""
+        headers = self._headers()
+        if self._query.tuple_filter is None:
+            count = sum(header.n_tuples for header in headers)
+        else:
+            count = int(self._count()["tuples"])
+        return Preview(headers, count if self._query.limit is None else min(count, self._query.limit))
+
+    @property
+    def benchmarks(self) -> list[BenchmarkHeader]:
+        """The benchmarks that the benchmark filter chooses."""
+        return self.storage.list_benchmarks(self._query.benchmark_filter)
+
+    # -- rows --------------------------------------------------------------------------------------------------
+
+    def to_numpy(self, columns: Iterable[str] | None = None) -> dict[str, Any]:
+        """Arrays under the filter's words, typed and shaped as recorded.
+
+        Args:
+            columns: Some of `observation action reward next_observation terminated truncated episode step time
+                info extra`; the first eight when left out. `episode` counts the dataset's episodes.
+
+        Returns:
+            A word's array of shape `(n, ...)`, dicts and tuples of arrays for Dict and Tuple spaces. With
+            `next_observation` comes `has_next`: where it is False nobody knows the observation after the step,
+            and what stands there (NaN, 0) means nothing.
+
+        Raises:
+            Conflict: The episodes have several step schemas (`with_step_schema` chooses one).
+            TransportError: The server could not be reached, or broke off, too many times in a row.
+            IntegrityError: What came is not what the server says that it sent.
+        """
+        words = DEFAULT_WORDS if columns is None else check_words(columns)
+        return self._reading(words).pulled().table
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int | None = None,
+        columns: Iterable[str] | None = None,
+        window: int | None = None,
+    ) -> Batches:
+        """The same arrays in batches, in flat memory.
+
+        Args:
+            batch_size: Rows of a batch; the last one may have fewer.
+            shuffle: Whether rows are shuffled, within `window` rows; `.window` of the answer says within how many.
+            seed: Of the shuffle; that of `set_seed` when left out.
+            columns: As for `to_numpy`.
+            window: Rows that are shuffled together, four batches when left out; they are held in memory.
+        """
+        if batch_size < 1:
+            raise InvalidInput(f"{batch_size} rows are no batch", place="batch_size")
+        words = DEFAULT_WORDS if columns is None else check_words(columns)
+        seed = self._seed if seed is None else seed
+        return Batches(lambda: self._reading(words), batch_size, shuffle=shuffle, seed=seed, window=window)
+
+    def iter_episodes(self) -> Iterator[EpisodeData]:
+        """Whole episodes, one after the other: T+1 observations each, T of everything else.
+
+        Raises:
+            InvalidInput: There is a tuple filter or limit: what is left of an episode is not whole.
+        """
+        query = self._query
+        if query.tuple_filter is not None or query.tuple_predicate is not None or query.limit is not None:
+            raise InvalidInput(
+                "episodes are whole only without a tuple filter and limit", place="tuple_filter"
+            )
+        return self._reading(LOADED_WORDS, headers=True).episodes()
+
+    def load(self, max_bytes: int | None = None) -> "TupliDataset":
+        """Fetch everything into memory, for the attributes below; returns the dataset.
+
+        Args:
+            max_bytes: The most that it may take, a quarter of the machine's memory when left out.
+
+        Raises:
+            InvalidInput: It would take more.
+        """
+        limit = psutil.virtual_memory().total // 4 if max_bytes is None else max_bytes
+        reading = self._reading(LOADED_WORDS, headers=True)
+        self._loaded = Loaded(reading.pulled(lambda schema, most: self._estimate(schema, most, limit)))
+        return self
+
+    @property
+    def observations(self) -> Any:
+        """Observations the actions were chosen on."""
+        return self._data.table["observation"]
+
+    @property
+    def actions(self) -> Any:
+        """Actions."""
+        return self._data.table["action"]
+
+    @property
+    def rewards(self) -> Any:
+        """Rewards."""
+        return self._data.table["reward"]
+
+    @property
+    def next_observations(self) -> Any:
+        """Observations after the step."""
+        return self._data.table["next_observation"]
+
+    @property
+    def terminals(self) -> Any:
+        """Where the environment terminated; never a truncation."""
+        return self._data.terminals
+
+    @property
+    def timeouts(self) -> Any:
+        """The last kept row before every gap or end that is not terminal."""
+        return self._data.timeouts
+
+    @property
+    def infos(self) -> Any:
+        """Infos, decoded when they are looked at."""
+        return self._data.table["info"]
+
+    @property
+    def episodes(self) -> list[EpisodeHeader]:
+        """Headers of the episodes."""
+        return self._data.headers
+
+    @property
+    def tuples(self) -> Any:
+        """The tuples, each made when it is looked at."""
+        return self._data.tuples
+
+    # -- forms of others ---------------------------------------------------------------------------------------
+
+    def set_seed(self, seed: int) -> None:
+        """Seed the dataset's own random numbers; nobody else's."""
+        self._seed = seed
+        self._rng = np.random.default_rng(seed)
+
+    def as_batch_generator(self, batch_size: int, shuffle: bool = False) -> Iterator[list[RLTuple]]:  # noqa: FBT001, FBT002 - the seed's signature
+        """Lists of `batch_size` tuples of the loaded dataset."""
+        tuples = self._data.tuples
+        order = self._rng.permutation(len(tuples)) if shuffle else np.arange(len(tuples))
+        for start in range(0, len(order), batch_size):
+            yield [tuples[int(row)] for row in order[start : start + batch_size]]
+
+    def sample_episodes(self, n_samples: int) -> list[EpisodeHeader]:
+        """`n_samples` different episodes (all, if there are fewer) in random order."""
+        headers = self._headers() if self._loaded is None else self._loaded.headers
+        rows = self._rng.permutation(len(headers))[:n_samples]
+        return [headers[int(row)] for row in rows]
+
+    def convert_to_tensors(self, parser: type[BaseTupleParser] = NumpyTupleParser) -> tuple[Any, ...]:
+        """(observations, actions, rewards, terminals, timeouts) as the parser makes them."""
+        table = self._data.table
+        return parser.parse_lists(
+            table["observation"], table["action"], table["reward"], self.terminals, self.timeouts
+        )
+
+    def convert_to_d4rl_format(self) -> dict[str, Any]:
+        """`observations actions next_observations rewards terminals timeouts`, as D4RL names them."""
+        return self._data.d4rl()
+
+    def convert_to_dataframe(self) -> Any:
+        """A pandas data frame, a row a tuple, arrays in cells."""
+        return self._data.dataframe()
+
+    # -- what it names -----------------------------------------------------------------------------------------
+
+    def publish(self, publish_in: str = GLOBAL_SCOPE) -> int:
+        """Make all its episodes visible in a scope; how many they are."""
+
+        def command(ids: tuple[bytes, ...]) -> Publish:
+            return Publish(command_id=str(uuid.uuid4()), kind="episode", ids=ids, scope=publish_in)
+
+        return self._command(command)
+
+    def delete(self) -> int:
+        """Delete all its episodes for good; how many they were. Tuple filters play no part."""
+        return self._command(lambda ids: Delete(command_id=str(uuid.uuid4()), kind="episode", ids=ids))
+
+    def __repr__(self) -> str:
+        query = self._query
+        parts = [
+            f"{name}={value!r}"
+            for name in query.__dataclass_fields__
+            if (value := getattr(query, name)) not in (None, ())
+        ]
+        return f"TupliDataset({', '.join(parts)})"
+
+    def _with(self, **members: Any) -> "TupliDataset":
+        out = TupliDataset(self._storage, self.info)
+        out._query = self._query.changed(**members)
+        out._seed = self._seed
+        if self._seed is not None:
+            out.set_seed(self._seed)
+        return out
+
+    def _reading(self, words: Iterable[str], *, headers: bool = False) -> Reading:
+        return Reading(self.storage.query, self._query, tuple(words), headers=headers)
+
+    def _headers(self) -> list[EpisodeHeader]:
+        return list(self.storage.iter_headers(self._query.episodes_request(), self._query.limit_episodes))
+
+    def _count(self) -> dict[str, Any]:
+        request = self._query.request(())
+        keys = (
+            "benchmark_filter",
+            "episode_filter",
+            "tuple_filter",
+            "include",
+            "step_schema",
+            "order_by",
+            "limit_episodes",
+        )
+        return self.storage.query.ask(COUNT_PATH, {key: request[key] for key in keys if key in request})
+
+    def _command(self, make: Callable[[tuple[bytes, ...]], Any]) -> int:
+        ids = [parse_id(header.id) for header in self._headers()]
+        for start in range(0, len(ids), MAX_IDS):
+            self.storage.transport.command(make(tuple(ids[start : start + MAX_IDS])))
+        return len(ids)
+
+    def _estimate(self, schema: StepSchema | None, most: int, limit: int) -> None:
+        if schema is None:
+            return
+        row = _ROW_OVERHEAD + _group_bytes(schema, "observation") * 2 + _group_bytes(schema, "action")
+        if most * row > limit and self._query.tuple_filter is not None:
+            most = int(self._count()["tuples"])  # the filter may leave little of it
+        most = most if self._query.limit is None else min(most, self._query.limit)
+        if most * row > limit:
+            raise InvalidInput(
+                f"{most:,} tuples take about {most * row / 1e9:.1f} GB, more than the {limit / 1e9:.1f} GB allowed: "
+                "use `for batch in dataset.batches(65_536): ...`, or load(max_bytes=...)",
+                place="max_bytes",
+            )
+
+    @property
+    def _data(self) -> Loaded:
+        if self._loaded is None:
+            self.load()
+        if self._loaded is None:
+            raise RuntimeError("loading left nothing")
+        return self._loaded
+
+
+def dataset(
+    benchmark: str | None = None,
+    *,
+    storage: "TupliAPIClient | None" = None,
+    url: str | None = None,
+    include: Iterable[str] | None = None,
+) -> TupliDataset:
+    """The dataset of a benchmark: an id, `owner/name`, or a name of mine; of everything when left out.
+
+    Args:
+        benchmark: Which one.
+        storage: Where it is; a new `TupliAPIClient` when left out.
+        url: The server's address, instead of a storage.
+        include: Statuses of episodes besides ended and aborted ones: `open`, `abandoned`, `incomplete`, `conflict`.
+    """
+    if storage is None and url is not None:
+        from tupli.storage.api import TupliAPIClient  # noqa: PLC0415 - storages make datasets, too
+
+        storage = TupliAPIClient(url)
+    out = TupliDataset(storage).including(*check_include(include or ()))
+    return out if benchmark is None else out.with_benchmark_filter(named_benchmark(benchmark))
+
+
+def _group_bytes(schema: StepSchema, group: str) -> int:
+    cells = (leaf.cell for leaf in schema.leaves(group))
+    return sum(cell.size * cell.dtype.itemsize if cell.is_numeric else 64 for cell in cells)
+
+
+def _checked(item: object) -> BaseFilter | None:
+    if item is None or isinstance(item, BaseFilter):
+        return item
+    raise InvalidInput(f"{item!r} is no filter: use F(...) or Filter...", place="filter")

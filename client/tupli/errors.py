@@ -1,0 +1,86 @@
+"""What the client raises.
+
+    TupliError
+    ├── TransportError         the server cannot be reached, or asks to try again
+    ├── AuthError              no valid credential, or one without the right
+    ├── NotFound               no such object, or none that the caller may see
+    ├── Conflict               in conflict with what exists
+    ├── InvalidInput           what was given cannot mean anything; `place` says where
+    ├── IntegrityError         data does not match its digest
+    ├── SpoolFull              recording was stopped because the spool had no room
+    ├── UntrustedEnvironment   an environment that is not loaded from a server's word alone
+    └── TupliStorageError      the seed's name for what a storage raises
+
+`TupliWarning` is what a run is told when recording met something that must not stop it.
+"""
+
+from tupli_schemas.problems import Problem
+
+
+class TupliError(Exception):
+    """Root of what the client raises; `problem` is the server's document, when there is one."""
+
+    def __init__(self, message: str = "", *, place: str = "", problem: Problem | None = None) -> None:
+        super().__init__(f"{place}: {message}" if place else message)
+        self.place = place
+        self.problem = problem
+
+
+class TransportError(TupliError):
+    """The server cannot be reached, or asks to try again; `retry_after` in seconds, when it said so."""
+
+    def __init__(
+        self, message: str = "", *, problem: Problem | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, problem=problem)
+        self.retry_after = retry_after
+
+
+class AuthError(TupliError):
+    """No valid credential, or one without the right."""
+
+
+class NotFound(TupliError):
+    """No such object, or none that the caller may see."""
+
+
+class Conflict(TupliError):
+    """In conflict with what exists."""
+
+
+class InvalidInput(TupliError):
+    """What was given cannot mean anything; `place` says where."""
+
+
+class IntegrityError(TupliError):
+    """Data does not match its digest."""
+
+
+class SpoolFull(TupliError):
+    """Recording was stopped because the spool had no room."""
+
+
+class UntrustedEnvironment(TupliError):
+    """An environment that is not loaded from a server's word alone."""
+
+
+class TupliStorageError(TupliError):
+    """The seed's name for what a storage raises."""
+
+
+class TupliWarning(UserWarning):
+    """Recording met something that a run must not be stopped for."""
+
+
+def error_of(problem: Problem, status: int, *, retry_after: float | None = None) -> TupliError:
+    """The error that a problem document means to the caller."""
+    text = problem.detail or f"the server answered {status}"
+    if status == 401 or (status == 403 and problem.code != "foreign_origin"):
+        return AuthError(text, problem=problem)
+    if status == 404:
+        return NotFound(text, place=problem.place, problem=problem)
+    if status == 409:
+        return Conflict(text, place=problem.place, problem=problem)
+    if status == 429 or status >= 500:
+        return TransportError(text, problem=problem, retry_after=retry_after)
+    return InvalidInput(text, place=problem.place, problem=problem)

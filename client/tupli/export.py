@@ -1,0 +1,192 @@
+"""Write a dataset to a file: Parquet, Arrow (IPC file), NPZ or CSV, batch by batch, whole or not at all.
+
+Columns are called by the filter's words; members of Dict and Tuple observations by their path (`observation.position`).
+Arrays keep their dtype: in Arrow and Parquet as fixed-size lists, row-major, with the shape in the field's metadata
+(`shape`), in CSV one column an element (`observation[0]`, `image[3,1]`). Infos are JSON text (see `tupli_schemas.values`).
+"""
+
+import csv
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tupli.errors import InvalidInput
+from tupli_schemas import values
+
+Batch = Mapping[str, Any]
+FORMATS: Final = ("parquet", "arrow", "npz", "csv")
+
+
+def export(batches: Iterable[Batch], path: Path) -> int:
+    """Write batches (word -> array of shape `(n, ...)`, or a dict or tuple of them) to `path`; the rows written.
+
+    The file appears under its name only when it is complete.
+
+    Raises:
+        InvalidInput: The name ends in none of `FORMATS`.
+    """
+    kind = path.suffix.lstrip(".").lower()
+    if kind not in FORMATS:
+        raise InvalidInput(
+            f"{path.name}: the name must end in {', '.join('.' + f for f in FORMATS)}", place="output"
+        )
+    writers = {"parquet": _write_parquet, "arrow": _write_arrow, "npz": _write_npz, "csv": _write_csv}
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    try:
+        rows = writers[kind]((flatten(batch) for batch in batches), Path(partial))
+        Path(partial).replace(path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+    return rows
+
+
+def flatten(batch: Batch) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a batch by the path of their leaf: `observation`, `observation.position`, `observation[0]`."""
+    out: dict[str, npt.NDArray[Any]] = {}
+
+    def walk(name: str, value: Any) -> None:
+        if isinstance(value, Mapping):
+            for key, member in value.items():
+                walk(f"{name}.{key}", member)
+        elif isinstance(value, tuple):
+            for index, member in enumerate(value):
+                walk(f"{name}[{index}]", member)
+        else:
+            out[name] = np.asarray(value)
+
+    for word, value in batch.items():
+        walk(word, value)
+    return out
+
+
+def _table(arrays: Mapping[str, npt.NDArray[Any]]) -> pa.Table:
+    fields, columns = [], []
+    for name, array in arrays.items():
+        column = _column(array)
+        metadata = {"shape": ",".join(map(str, array.shape[1:]))} if array.ndim > 1 else None
+        fields.append(pa.field(name, column.type, metadata=metadata))
+        columns.append(column)
+    return pa.table(columns, schema=pa.schema(fields))
+
+
+def _column(array: npt.NDArray[Any]) -> pa.Array:
+    if array.dtype == object:
+        return pa.array([_text(value) for value in array], pa.string())
+    if array.dtype.kind in "US":
+        return pa.array(array.tolist())
+    if array.dtype.kind == "c":
+        array = array.view(array.real.dtype).reshape(*array.shape, 2)
+    if array.ndim == 1:
+        return pa.array(array)
+    flat = pa.array(np.ascontiguousarray(array).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, int(np.prod(array.shape[1:], dtype=int)))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else values.encode(value).decode("utf-8", "surrogatepass")
+
+
+def _write_parquet(batches: Iterator[dict[str, npt.NDArray[Any]]], path: Path) -> int:
+    rows, writer = 0, None
+    for batch in batches:
+        table = _table(batch)
+        writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
+        writer.write_table(table)
+        rows += table.num_rows
+    if writer is not None:
+        writer.close()
+    return rows
+
+
+def _write_arrow(batches: Iterator[dict[str, npt.NDArray[Any]]], path: Path) -> int:
+    rows, writer = 0, None
+    for batch in batches:
+        table = _table(batch)
+        writer = writer or pa.ipc.new_file(path, table.schema)
+        writer.write_table(table)
+        rows += table.num_rows
+    if writer is not None:
+        writer.close()
+    return rows
+
+
+def _write_npz(batches: Iterator[dict[str, npt.NDArray[Any]]], path: Path) -> int:
+    """One array a column, each written from a temporary file, so that memory holds one batch."""
+    rows = 0
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        parts: dict[str, _GrowingArray] = {}
+        for batch in batches:
+            for index, (name, array) in enumerate(batch.items()):
+                if array.dtype == object:
+                    array = np.array([_text(value) for value in array], dtype=np.str_)  # noqa: PLW2901 -- the same column
+                parts.setdefault(name, _GrowingArray(Path(folder) / str(index), array)).append(array)
+            rows += len(next(iter(batch.values()), ()))
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+            for name, part in parts.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as target:
+                    part.save(target)
+    return rows
+
+
+class _GrowingArray:
+    """Rows of one column in a file, as long as nobody knows how many there will be."""
+
+    def __init__(self, path: Path, first: npt.NDArray[Any]) -> None:
+        self._path = path
+        self._shape = first.shape[1:]
+        self._texts: list[npt.NDArray[Any]] | None = [] if first.dtype.kind == "U" else None
+        self._dtype = first.dtype
+        self._rows = 0
+
+    def append(self, array: npt.NDArray[Any]) -> None:
+        self._rows += len(array)
+        if self._texts is not None:
+            self._texts.append(array)
+            return
+        with self._path.open("ab") as out:
+            out.write(np.ascontiguousarray(array).data)
+
+    def save(self, target: Any) -> None:
+        if self._texts is not None:
+            np.lib.format.write_array(target, np.concatenate(self._texts), allow_pickle=False)
+            return
+        header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False}
+        np.lib.format.write_array_header_2_0(target, header | {"shape": (self._rows, *self._shape)})
+        if self._path.exists():
+            with self._path.open("rb") as source:
+                while chunk := source.read(1 << 20):
+                    target.write(chunk)
+
+
+def _write_csv(batches: Iterator[dict[str, npt.NDArray[Any]]], path: Path) -> int:
+    rows = 0
+    with path.open("w", newline="", encoding="utf-8", errors="surrogatepass") as out:
+        writer = csv.writer(out)
+        for batch in batches:
+            columns = dict(_elements(batch))
+            if rows == 0:
+                writer.writerow(columns)
+            writer.writerows(zip(*columns.values(), strict=True))
+            rows += len(next(iter(batch.values()), ()))
+    return rows
+
+
+def _elements(batch: Mapping[str, npt.NDArray[Any]]) -> Iterator[tuple[str, list[Any]]]:
+    for name, array in batch.items():
+        if array.dtype == object:
+            yield name, [_text(value) for value in array]
+        elif array.ndim == 1:
+            yield name, array.tolist()
+        else:
+            for index in np.ndindex(*array.shape[1:]):
+                yield f"{name}[{','.join(map(str, index))}]", array[(slice(None), *index)].tolist()

@@ -1,0 +1,159 @@
+"""Delivery of events in requests, and what to do with each refusal.
+
+Retryable errors (`TransportError`, `AuthError`) leave everything where it is. Any other refusal is traced to the bad
+event: by the problem's `index`, else by halving the request; a bad record of steps is halved down to the row. What is
+bad in itself goes to the spool's `rejected` directory with the problem document, and the rest goes on.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import orjson
+
+from tupli.errors import AuthError, InvalidInput, TransportError, TupliError
+from tupli.spool.directory import SpoolDirectory
+from tupli.spool.reader import Outgoing
+from tupli.transport.base import Transport
+from tupli_schemas.errors import FrameError
+from tupli_schemas.events import StepsRecorded, encode_event, encode_rows
+from tupli_schemas.framing import Kind, encode_frame
+from tupli_schemas.ids import id_text
+
+
+class Sink(Protocol):
+    """Whose events they are: told of every event, in order, once it is settled."""
+
+    directory: SpoolDirectory
+
+    def acknowledge(self, outgoing: Outgoing) -> None:
+        """The event is durable."""
+
+    def rejected(self, outgoing: Outgoing, error: TupliError) -> None:
+        """The event will never be taken, and was put aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An event on its way.
+
+    `is_last` says that its position counts (not for the first half of a record); `refused` is why it cannot even be
+    sent.
+    """
+
+    sink: Sink
+    outgoing: Outgoing
+    frame: bytes
+    is_last: bool = True
+    refused: TupliError | None = None
+
+
+def item_of(sink: Sink, outgoing: Outgoing, *, is_last: bool = True) -> Item:
+    """The item of an event, framed.
+
+    Raises:
+        FrameError: It is too large for any request.
+    """
+    return Item(sink, outgoing, encode_frame(Kind.EVENT, encode_event(outgoing.event)), is_last)
+
+
+def framed(sink: Sink, events: Iterable[Outgoing]) -> list[Item]:
+    """The items of a stream's events; one that is too large for any request is put aside."""
+    items: list[Item] = []
+    for outgoing in events:
+        try:
+            items.append(item_of(sink, outgoing))
+        except FrameError as error:
+            items.append(Item(sink, outgoing, b"", refused=InvalidInput(str(error))))
+    return items
+
+
+def deliver(transport: Transport, items: list[Item]) -> int:
+    """Deliver all items; returns the server's hint how many milliseconds to collect before the next request.
+
+    Raises:
+        TransportError: Try again later; items that were not settled are not acknowledged.
+        AuthError: Wait for a credential.
+    """
+    for at, item in enumerate(items):
+        if item.refused is not None:
+            deliver(transport, items[:at])
+            _put_aside(item, item.refused)
+            return deliver(transport, items[at + 1 :])
+    if not items:
+        return 0
+    try:
+        result = transport.send_events(b"".join(item.frame for item in items))
+    except (TransportError, AuthError):
+        raise
+    except TupliError as error:
+        return _deliver_around(transport, items, error)
+    for item in items:
+        if item.is_last:
+            item.sink.acknowledge(item.outgoing)
+    return result.linger_ms
+
+
+def _deliver_around(transport: Transport, items: list[Item], error: TupliError) -> int:
+    bad = _index_of(error, len(items))
+    if bad is None:
+        half = len(items) // 2
+        deliver(transport, items[:half])
+        return deliver(transport, items[half:])
+    deliver(transport, items[:bad])
+    halves = _halves(items[bad], error)
+    if halves:
+        deliver(transport, halves)
+    else:
+        _put_aside(items[bad], error)
+    return deliver(transport, items[bad + 1 :])
+
+
+def _index_of(error: TupliError, count: int) -> int | None:
+    index = error.problem.members.get("index") if error.problem is not None else None
+    if isinstance(index, int) and 0 <= index < count:
+        return index
+    return 0 if count == 1 else None
+
+
+def _halves(item: Item, error: TupliError) -> list[Item]:
+    """A record of steps as two, when one of its rows may be what is wrong."""
+    event = item.outgoing.event
+    code = error.problem.code if error.problem is not None else ""
+    if (
+        not isinstance(event, StepsRecorded)
+        or event.first == event.last
+        or code not in ("invalid_event", "too_large")
+    ):
+        return []
+    batch = event.rows()
+    half = batch.num_rows // 2
+    pieces = (
+        (batch.slice(0, half), event.first, event.first + half - 1),
+        (
+            batch.slice(half),
+            event.first + half,
+            event.last,
+        ),
+    )
+    out = []
+    for rows, first, last in pieces:
+        part = replace(event, first=first, last=last, body=encode_rows(rows))
+        outgoing = replace(item.outgoing, event=part)
+        out.append(item_of(item.sink, outgoing, is_last=item.is_last and last == event.last))
+    return out
+
+
+def _put_aside(item: Item, error: TupliError) -> None:
+    event = item.outgoing.event
+    name = f"{id_text(event.stream)}-{event.first}"
+    folder = item.sink.directory.rejected
+    (folder / f"{name}.event").write_bytes(encode_event(event))
+    document = error.problem.to_json() if error.problem is not None else {"detail": str(error)}
+    about = {"stream": id_text(event.stream), "first": event.first, "last": event.last, "event": event.NAME}
+    (folder / f"{name}.json").write_bytes(
+        orjson.dumps(about | {"problem": document}, option=orjson.OPT_INDENT_2)
+    )
+    item.sink.rejected(item.outgoing, error)
+    if item.is_last:
+        item.sink.acknowledge(item.outgoing)

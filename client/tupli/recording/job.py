@@ -1,0 +1,209 @@
+"""One stream on its way to the server: its segments, its reader, and what is acknowledged."""
+
+import contextlib
+import threading
+import time
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from tupli.errors import Conflict, InvalidInput, NotFound, TupliError
+from tupli.spool.checksums import Checksums
+from tupli.spool.directory import SpoolDirectory
+from tupli.spool.manifest import Manifest, StreamState
+from tupli.spool.owner import StreamLock
+from tupli.spool.reader import Outgoing, StreamReader
+from tupli.spool.segment import Segment
+from tupli.spool.writer import StreamWriter
+from tupli.transport.base import Transport
+from tupli_schemas.catalog import CreateBenchmark
+from tupli_schemas.ids import parse_id
+
+SHIP_ROWS: Final = 256
+SHIP_SECONDS: Final = 0.1
+
+
+class StreamJob:
+    """A stream to be delivered. All but `add_segment`, `urgent` and `ended` belongs to the background thread.
+
+    Attributes:
+        ended: Nothing more will be written.
+        urgent: Ship now, an episode has ended.
+        done: Set when everything is acknowledged and the stream's directory is gone.
+        problems: What the server will not take, for `tupli spool status` and warnings.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        directory: SpoolDirectory,
+        path: Path,
+        manifest: Manifest,
+        lock: StreamLock,
+        writer: StreamWriter | None,
+    ) -> None:
+        self.transport = transport
+        self.directory = directory
+        self.path = path
+        self.manifest = manifest
+        self.lock = lock
+        self.writer = writer
+        self.urgent = False
+        self.ended = False
+        self.done = threading.Event()
+        self.problems: list[str] = []
+        self.visible_number = 0
+        self.reader = StreamReader(manifest, StreamState.read(path, manifest.slots))
+        self.reader.manifest = lambda: self.manifest
+        self._segments: deque[Segment] = deque()
+        self._releasable: deque[tuple[Segment, StreamState]] = deque()
+        self._unsent: deque[tuple[Segment, Outgoing]] = deque()
+        self._checksums: dict[int, Checksums] = {}
+        self._since: float | None = None
+
+    def add_segment(self, segment: Segment) -> None:
+        """A segment that follows those before it (environment's thread)."""
+        self._segments.append(segment)
+
+    @property
+    def unacknowledged(self) -> int:
+        """Rows in the spool that the server has not acknowledged."""
+        segments = [*self._segments, *(segment for segment, _ in self._releasable)]
+        return sum(max(s.published()[0] - (s.acknowledged[0] & 0xFFFFFFFF), 0) for s in segments)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether its benchmark was refused: the data stays in the spool."""
+        return bool(self.manifest.benchmark.refused)
+
+    def is_due(self, now: float) -> bool:
+        """Whether something should be sent now."""
+        if self.blocked:
+            return False
+        if self._unsent or (self.ended and not self.done.is_set()):
+            return True
+        if not self._segments:
+            return False
+        segment = self._segments[0]
+        rows, control_at, closed = segment.published()
+        if rows == self.reader.rows and control_at == self.reader.control and not closed:
+            self._since = None
+            return False
+        if self._since is None:
+            self._since = now
+        late = now - self._since >= SHIP_SECONDS
+        return self.urgent or closed or late or rows - self.reader.rows >= SHIP_ROWS
+
+    def take(self, max_bytes: int) -> list[Outgoing]:
+        """The next events, up to about so many bytes; they stay here until they are acknowledged."""
+        self.urgent = False
+        self._since = None
+        size = sum(_size(outgoing) for _, outgoing in self._unsent)
+        while size < max_bytes and self._segments:
+            segment = self._segments[0]
+            rows, control_at, closed = segment.published()
+            skipped = self._skip_acknowledged(segment)
+            for outgoing in self.reader.read(segment, rows, control_at) if not skipped else ():
+                self._unsent.append((segment, outgoing))
+                size += _size(outgoing)
+                if size >= max_bytes:
+                    break
+            if (self.reader.rows, self.reader.control) < (rows, control_at) or not closed:
+                if skipped:
+                    continue
+                break
+            self._leave(segment)
+        return [outgoing for _, outgoing in self._unsent]
+
+    def acknowledge(self, outgoing: Outgoing) -> None:
+        """The event is durable: its rows may go."""
+        segment, first = self._unsent.popleft()
+        segment.acknowledge(outgoing.rows, outgoing.control)
+        self.visible_number = max(self.visible_number, first.event.last, outgoing.event.last)
+
+    def rejected(self, outgoing: Outgoing, error: TupliError) -> None:
+        """The event was put aside."""
+        self.problems.append(f"{outgoing.event.NAME} {outgoing.event.first}..{outgoing.event.last}: {error}")
+
+    def keep_checksums(self) -> None:
+        """Cover what was published since the last time (the thread that makes segments)."""
+        for segment in list(self._segments):
+            if segment.number not in self._checksums:
+                self._checksums[segment.number] = Checksums(segment)
+            self._checksums[segment.number].update()
+        for number in [n for n in self._checksums if n < min((s.number for s in self._segments), default=n)]:
+            del self._checksums[number]
+
+    def resolve_benchmark(self) -> bool:
+        """Create or find the benchmark, once; false when the server refuses it.
+
+        Raises:
+            TransportError: Try again. AuthError: wait for a credential.
+        """
+        benchmark = self.manifest.benchmark
+        if benchmark.resolved:
+            return True
+        command = CreateBenchmark(
+            command_id=benchmark.command_id,
+            benchmark=parse_id(benchmark.id),
+            name=benchmark.name,
+            descriptor=benchmark.descriptor or {},
+        )
+        try:
+            found = str(self.transport.command(command).get("id", benchmark.id))
+        except (Conflict, InvalidInput, NotFound) as error:
+            benchmark = replace(benchmark, refused=str(error))
+            self.problems.append(f"benchmark {benchmark.name!r}: {error}")
+        else:
+            benchmark = replace(benchmark, id=found, resolved=True)
+        self.manifest = self.manifest.with_benchmark(benchmark)
+        self.manifest.write(self.path)
+        return benchmark.resolved
+
+    def release(self) -> None:
+        """Unlink what is acknowledged; the directory goes with the last of an ended stream."""
+        while self._releasable and self._releasable[0][0].done:
+            segment, state = self._releasable.popleft()
+            state.write(self.path)
+            segment.unlink()
+        if self.ended and not self._segments and not self._releasable and not self._unsent:
+            self.remove()
+
+    def remove(self) -> None:
+        """Remove the stream's directory: everything in it has been delivered."""
+        for name in ("state.json", "manifest.json", "lock"):
+            (self.path / name).unlink(missing_ok=True)
+        for leftover in self.path.glob("*.s*"):
+            leftover.unlink(missing_ok=True)
+        self.lock.close()
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
+        self.done.set()
+
+    def let_go(self) -> None:
+        """Leave the stream in the spool for whoever comes next."""
+        self.lock.close()
+
+    def wait_done(self, deadline: float) -> bool:
+        """Whether everything was acknowledged before the deadline (monotonic)."""
+        return self.done.wait(max(deadline - time.monotonic(), 0.0))
+
+    def _skip_acknowledged(self, segment: Segment) -> bool:
+        """Read past what an earlier process delivered; true when something was skipped."""
+        word = segment.acknowledged[0]
+        rows, control_at = word & 0xFFFFFFFF, word >> 32 & 0x7FFFFFFF
+        if (self.reader.rows, self.reader.control) >= (rows, control_at) or self._unsent:
+            return False
+        for outgoing in self.reader.read(segment, rows, control_at):
+            self.visible_number = max(self.visible_number, outgoing.event.last)
+        return True
+
+    def _leave(self, segment: Segment) -> None:
+        self._segments.popleft()
+        self.reader.next_segment()
+        self._releasable.append((segment, self.reader.state(segment.number + 1)))
+
+
+def _size(outgoing: Outgoing) -> int:
+    return len(getattr(outgoing.event, "body", b"")) + 512

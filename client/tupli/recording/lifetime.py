@@ -1,0 +1,113 @@
+"""What must happen to recordings that nobody closes: at interpreter exit, after a fork, when they are forgotten."""
+
+import os
+import time
+import warnings
+import weakref
+from typing import Any, Final
+
+from tupli.errors import NotFound, SpoolFull, TransportError, TupliError, TupliWarning
+from tupli.recording.job import StreamJob
+from tupli.recording.shipper import after_fork_in_child, at_exit, background
+from tupli.recording.stream import RecordingStream
+
+EXIT_SECONDS: Final = 10.0
+"""How long an interpreter that ends without `close` waits; not at all while the server cannot be reached."""
+_VISIBLE_POLL: Final = 0.02
+
+_live: "weakref.WeakSet[RecordingStream]" = weakref.WeakSet()
+
+
+def watch(owner: object, stream: RecordingStream) -> None:
+    """Look after a stream whose user is `owner`: when that is gone, the stream ends."""
+    _live.add(stream)
+    at_exit(_drain_at_exit)
+    # The finalizer must not know the owner. At exit `_drain_at_exit` does it, in time to deliver.
+    weakref.finalize(owner, stream.finish, "abandoned").atexit = False
+
+
+def drain(stream: RecordingStream, timeout: float) -> None:
+    """Wait until a finished stream is accepted and visible, at most `timeout` seconds; warn with what is left.
+
+    Raises:
+        SpoolFull: Recording had been stopped because the spool was full.
+    """
+    job = stream.job
+    if job is not None:
+        bg = background()
+        bg.hurry = True
+        try:
+            _wait(job, stream, time.monotonic() + timeout)
+        finally:
+            bg.hurry = False
+    if stream.config.owns_transport and (job is None or job.done.is_set()):
+        stream.config.transport.close()
+    if stream.full:
+        raise SpoolFull("recording was stopped because the spool was full; what was recorded before is kept")
+
+
+def _wait(job: StreamJob, stream: RecordingStream, deadline: float) -> None:
+    while not job.wait_done(min(deadline, time.monotonic() + 0.25)):
+        if job.blocked:
+            break
+        if time.monotonic() >= deadline:
+            break
+    if not job.done.is_set():
+        stream.warn(
+            f"{job.unacknowledged} rows are still in the spool {job.directory.root}; the next start or "
+            "`tupli spool flush` delivers them"
+        )
+        return
+    while not _is_visible(job):
+        if time.monotonic() >= deadline:
+            stream.warn("everything is accepted, but not visible yet")
+            return
+        time.sleep(_VISIBLE_POLL)
+
+
+def _is_visible(job: StreamJob) -> bool:
+    if not job.visible_number:
+        return True
+    try:
+        state = job.transport.stream_state(job.manifest.stream_id)
+    except (NotFound, TransportError):
+        return False
+    except TupliError:
+        return True  # it cannot be asked; accepted is what was promised
+    return int(state.get("expected", 0)) > job.visible_number
+
+
+def _drain_at_exit() -> None:
+    deadline = time.monotonic() + EXIT_SECONDS
+    streams = [stream for stream in list(_live) if not stream.closed]
+    for stream in streams:
+        stream.finish("exit")
+    bg = background()
+    bg.hurry = True
+    left = 0
+    for job in bg.jobs():
+        while not job.wait_done(min(deadline, time.monotonic() + 0.1)):
+            if time.monotonic() >= deadline or bg.unreachable(job.transport) or job.blocked or not job.ended:
+                left += job.unacknowledged
+                break
+    if left:
+        message = f"{left} rows are still in the spool; the next start or `tupli spool flush` delivers them"
+        try:
+            warnings.warn(message, TupliWarning, stacklevel=1)
+        except TupliWarning:
+            return
+
+
+def _in_child() -> None:
+    after_fork_in_child()
+    for stream in list(_live):
+        stream.forked()
+
+
+def _install() -> None:
+    os.register_at_fork(after_in_child=_in_child)
+
+
+_install()
+
+__all__: Final[list[Any]] = ["drain", "watch"]

@@ -1,0 +1,241 @@
+"""The background of a process's recordings: one thread that ships, one that makes segments ahead of need.
+
+Both are daemons shared by all streams. They are two because a request may hang for as long as the network likes,
+while segments are needed all the time. The environment's threads never wait for either.
+"""
+
+import atexit
+import os
+import random
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tupli.errors import AuthError, SpoolFull, TransportError, TupliError, TupliWarning
+from tupli.recording.delivery import Item, deliver, framed
+from tupli.recording.flush import dead_jobs
+from tupli.recording.job import StreamJob
+from tupli.spool.directory import SpoolDirectory
+from tupli.transport.base import Transport
+
+REQUEST_BYTES: Final = 4 << 20
+POLL_SECONDS: Final = 0.02
+IDLE_SECONDS: Final = 0.25
+MIN_INTERVAL: Final = 0.05
+"""Between two requests to a server: a fast simulator's steps share them, and its thread keeps the interpreter."""
+CHECKSUM_SECONDS: Final = 1.0
+MAX_LINGER: Final = 2.0
+FIRST_BACKOFF: Final = 0.1
+MAX_BACKOFF: Final = 5.0
+AUTH_SECONDS: Final = 2.0
+
+
+@dataclass
+class _Server:
+    """What is remembered of a transport: when to call it next."""
+
+    transport: Transport
+    not_before: float = 0.0
+    failures: int = 0
+    told: str = ""
+
+
+class Background:
+    """The threads, and the streams they look after."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._lock = threading.Lock()
+        self._jobs: list[StreamJob] = []
+        self._servers: dict[int, _Server] = {}
+        self._event = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._adopted: set[tuple[str, str, str]] = set()
+        self._to_adopt: list[tuple[SpoolDirectory, Transport]] = []
+        self.hurry = False
+
+    def add(self, job: StreamJob) -> None:
+        """Look after a stream from now on."""
+        with self._lock:
+            self._jobs.append(job)
+            if not self._threads:
+                for name, work in (
+                    ("tupli-shipper", self._ship_forever),
+                    ("tupli-segments", self._prepare_forever),
+                ):
+                    thread = threading.Thread(target=work, name=name, daemon=True)
+                    self._threads.append(thread)
+                    thread.start()
+        self._event.set()
+
+    def adopt(self, directory: SpoolDirectory, transport: Transport) -> None:
+        """Deliver, besides, what dead processes left in this spool for this server; looked for once."""
+        key = (str(directory.root), transport.address, transport.identity)
+        with self._lock:
+            if key not in self._adopted:
+                self._adopted.add(key)
+                self._to_adopt.append((directory, transport))
+
+    def _adopt(self) -> None:
+        while self._to_adopt:
+            directory, transport = self._to_adopt.pop()
+            for job in dead_jobs(directory, transport):
+                with self._lock:
+                    self._jobs.append(job)
+
+    def wake(self) -> None:
+        """Look now whether something should be shipped."""
+        self._event.set()
+
+    def forget(self, job: StreamJob) -> None:
+        """Leave a stream in the spool."""
+        with self._lock:
+            if job in self._jobs:
+                self._jobs.remove(job)
+        job.let_go()
+
+    def jobs(self) -> list[StreamJob]:
+        """The streams at the moment."""
+        with self._lock:
+            return list(self._jobs)
+
+    def unreachable(self, transport: Transport) -> bool:
+        """Whether the last request to it failed."""
+        server = self._servers.get(id(transport))
+        return server is not None and server.failures > 0
+
+    # --- shipping ---------------------------------------------------------------------------------------------
+
+    def _ship_forever(self) -> None:
+        while True:
+            self._event.wait(POLL_SECONDS if self.jobs() else IDLE_SECONDS)
+            self._event.clear()
+            try:
+                self._adopt()
+                while self.ship_once(time.monotonic()):
+                    pass
+            except Exception as error:  # noqa: BLE001 - the thread's edge: it must outlive whatever it meets
+                _tell(f"shipping met {type(error).__name__}: {error}; it goes on")
+                time.sleep(1.0)
+
+    def ship_once(self, now: float) -> bool:
+        """Send one request to each server that something is due for; true when there is more at once."""
+        more = False
+        groups: dict[int, list[StreamJob]] = {}
+        for job in self.jobs():
+            if job.is_due(now):
+                groups.setdefault(id(job.transport), []).append(job)
+        for key, jobs in groups.items():
+            server = self._servers.setdefault(key, _Server(jobs[0].transport))
+            if now >= server.not_before or (self.hurry and not server.failures):
+                more = self._ship(server, jobs) or more
+        return more
+
+    def _ship(self, server: _Server, jobs: list[StreamJob]) -> bool:
+        try:
+            items = self._items([job for job in jobs if job.resolve_benchmark()])
+            linger = deliver(server.transport, items)
+        except (TransportError, AuthError) as error:
+            self._postpone(server, error)
+            return False
+        finally:
+            self._settle(jobs)
+        server.failures, server.told = 0, ""
+        full = sum(len(item.frame) for item in items) >= REQUEST_BYTES
+        if not full:
+            server.not_before = time.monotonic() + min(max(linger / 1000.0, MIN_INTERVAL), MAX_LINGER)
+        return full
+
+    def _items(self, jobs: list[StreamJob]) -> list[Item]:
+        """A request's events; the streams share it, each with its part of what it may hold."""
+        share = max(REQUEST_BYTES // max(len(jobs), 1), 64 * 1024)
+        return [item for job in jobs for item in framed(job, job.take(share))]
+
+    def _settle(self, jobs: list[StreamJob]) -> None:
+        for job in jobs:
+            job.release()
+            for problem in job.problems:
+                _tell(f"the server refused: {problem}; kept under {job.directory.root}")
+            job.problems.clear()
+            if job.done.is_set():
+                with self._lock:
+                    self._jobs.remove(job)
+
+    def _postpone(self, server: _Server, error: TupliError) -> None:
+        server.failures += 1
+        pause = min(FIRST_BACKOFF * 2 ** min(server.failures - 1, 10), MAX_BACKOFF)
+        pause *= random.uniform(0.7, 1.0)  # noqa: S311 - spreads clients, keeps no secret
+        if isinstance(error, AuthError):
+            pause = AUTH_SECONDS
+            if server.told != str(error):
+                server.told = str(error)
+                _tell(f"the server asks for a credential ({error}); recording goes on into the spool")
+        after = error.retry_after if isinstance(error, TransportError) else None
+        server.not_before = time.monotonic() + max(pause, min(after or 0.0, 60.0))
+
+    # --- segments ---------------------------------------------------------------------------------------------
+
+    def _prepare_forever(self) -> None:
+        covered = time.monotonic()
+        while True:
+            time.sleep(POLL_SECONDS if self.jobs() else IDLE_SECONDS)
+            now = time.monotonic()
+            cover = now - covered >= CHECKSUM_SECONDS
+            covered = now if cover else covered
+            for job in self.jobs():
+                try:
+                    if job.writer is not None and not job.ended:
+                        job.writer.prepare()
+                        if cover:
+                            job.keep_checksums()
+                except (SpoolFull, OSError):
+                    continue  # the environment's thread meets it when it needs the segment, and says so
+                except Exception as error:  # noqa: BLE001 - the thread's edge
+                    _tell(f"preparing a segment met {type(error).__name__}: {error}")
+                    time.sleep(1.0)
+
+
+_background: Background | None = None
+_background_lock = threading.Lock()
+_at_exit: list[Callable[[], None]] = []
+
+
+def background() -> Background:
+    """The background of this process; made at the first call, and anew in a forked child."""
+    global _background  # noqa: PLW0603 - one per process is what it is
+    if _background is not None and _background.pid == os.getpid():
+        return _background
+    with _background_lock:
+        if _background is None or _background.pid != os.getpid():
+            _background = Background()
+        return _background
+
+
+def after_fork_in_child() -> None:
+    """The child has none of the parent's threads, and perhaps its locks held."""
+    global _background, _background_lock  # noqa: PLW0603 - as above
+    _background = None
+    _background_lock = threading.Lock()
+
+
+def at_exit(drain: Callable[[], None]) -> None:
+    """Call `drain` once when the interpreter ends."""
+    if not _at_exit:
+        atexit.register(_run_at_exit)
+    if drain not in _at_exit:
+        _at_exit.append(drain)
+
+
+def _run_at_exit() -> None:
+    for drain in _at_exit:
+        drain()
+
+
+def _tell(message: str) -> None:
+    try:
+        warnings.warn(message, TupliWarning, stacklevel=2)
+    except TupliWarning:
+        return  # -W error: nobody could catch it on this thread

@@ -1,0 +1,366 @@
+"""The recording of one environment: the long way of a step, which every step can take.
+
+`fast` holds the short way of plain steps; both leave the same rows.
+"""
+
+import copy
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tupli.errors import SpoolFull
+from tupli.recording.config import MetadataCallback, RecordingConfig
+from tupli.recording.stream import BUSY, CAREFUL, FIRST, IDLE, RUN, RecordingStream, retry_in_new_segment
+from tupli.spool import control
+from tupli.spool.layout import IS_FINAL, TERMINATED, TRUNCATED
+from tupli_schemas.errors import SchemaMismatch
+from tupli_schemas.spaces import (
+    Structure,
+    step_schema_of,
+    structure_of_space,
+    structure_of_value,
+    structure_of_values,
+)
+from tupli_schemas.steps import MAX_CELL_BYTES
+from tupli_schemas.structures import DictNode
+from tupli_schemas.values import encode
+
+
+@dataclass
+class _Held:
+    """An episode's beginning, kept until its first step shows the step schema."""
+
+    observation: Any
+    reset_info: bytes
+    seed: Any
+    options: Any
+    started_at: int
+    action: Any = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class SingleStream(RecordingStream):
+    """One environment's recording.
+
+    The order of calls is `reset`, then `before` and `after` of each step. None of them raises.
+    """
+
+    def __init__(self, config: RecordingConfig) -> None:
+        super().__init__(config, 1)
+        self.short_way = config.metadata_callback is None and config.info_keys is None
+        self._held: _Held | None = None
+        self._extra: dict[str, Any] = {}
+        self._state: Any = None
+        self._action: Any = None
+
+    # --- called by wrappers ------------------------------------------------------------------------------------
+
+    def reset(self, observation: Any, info: Any, *, seed: Any = None, options: Any = None) -> None:
+        """A reset was made: what was open is aborted, an episode begins."""
+        self._held = None
+        self._extra = {}
+        try:
+            self.abort_open("reset")
+            self.state = IDLE
+            if self.active and self.config.benchmark is not None:
+                self._begin(observation, info, seed, options)
+        except Exception as error:  # noqa: BLE001 - the recorder's edge: the run goes on, see `failed`
+            self.failed(error)
+
+    def before(self, action: Any) -> None:
+        """The action of the next step, before the environment may change it or the agent uses it again."""
+        state = self.state
+        try:
+            if state == IDLE:
+                return
+            if state == BUSY:
+                self.rollback()
+                self.abort_open("interrupted")
+                self.state = IDLE
+                return
+            self.state = BUSY
+            if self._held is not None:
+                self._held.action, self._held.extra = copy.deepcopy(action), self._take_extra()
+            else:
+                retry_in_new_segment(self, lambda: self._put_action(action))
+            if self.config.metadata_callback is not None:
+                self._action = copy.deepcopy(action)
+        except Exception as error:  # noqa: BLE001 - the recorder's edge
+            self.failed(error)
+
+    def after(self, observation: Any, reward: Any, terminated: Any, truncated: Any, info: Any) -> None:
+        """What the step led to."""
+        if self.state != BUSY:
+            return
+        try:
+            if self._held is not None:
+                self._first_step(self._held, observation, reward)
+                self._held = None
+            self._put_outcome(reward, terminated, truncated, info)
+            if self.config.metadata_callback is not None:
+                self._call_back(observation, reward, terminated, truncated, info)
+            self._advance(observation, terminated=bool(terminated), truncated=bool(truncated))
+        except Exception as error:  # noqa: BLE001 - the recorder's edge
+            self.failed(error)
+
+    def take(self, result: Any) -> None:
+        """What `env.step` returned."""
+        if self.state != BUSY:
+            return
+        try:
+            observation, reward, terminated, truncated, info = result
+        except (TypeError, ValueError) as error:
+            self.failed(error)
+            return
+        self.after(observation, reward, terminated, truncated, info)
+
+    def set_callback(self, callback: MetadataCallback | None) -> None:
+        """Another metadata callback; tuples take the long way with one."""
+        super().set_callback(callback)
+        self.short_way = callback is None and self.config.info_keys is None
+        if self.state == RUN:
+            self.state = CAREFUL
+
+    def set_extra(self, values: Mapping[str, Any]) -> None:
+        """Facts of the behaviour policy for the step to come."""
+        self._extra.update(values)
+        if self.state == RUN:
+            self.state = CAREFUL
+
+    def annotate(self, metadata: Mapping[str, Any], slot: int = 0) -> None:
+        """Metadata of the running episode, or of the one that just ended."""
+        try:
+            if self.episodes[slot] or self._held is not None:
+                self.metadata[slot].update(metadata)
+            else:
+                self.amend(slot, dict(metadata))
+        except Exception as error:  # noqa: BLE001 - the recorder's edge
+            self.failed(error)
+
+    def end(self, *, reason: str = "ended", discarded: bool = False) -> None:
+        """End the open episode as aborted."""
+        self._held = None
+        try:
+            self.abort_open(reason, discarded=discarded)
+        except Exception as error:  # noqa: BLE001 - the recorder's edge
+            self.failed(error)
+        self.state = IDLE
+
+    def discard(self) -> None:
+        """Give up the running episode, or the one that just ended."""
+        try:
+            if self.episodes[0] or self._held is not None:
+                self.end(reason="discarded", discarded=True)
+            else:
+                self.amend(0, {}, discarded=True)
+        except Exception as error:  # noqa: BLE001 - the recorder's edge
+            self.failed(error)
+
+    def end_short(self, observation: Any, terminated: Any, truncated: Any) -> None:
+        """The rest of a short step that ended the episode; may raise what `failed` takes."""
+        flags = (TERMINATED if terminated else 0) | (TRUNCATED if truncated else 0)
+        self.writer.segment.columns["flags"][self.writer.row] = flags
+        self._finish_episode(observation, terminated=bool(terminated), truncated=bool(truncated))
+
+    # --- how -----------------------------------------------------------------------------------------------
+
+    def _begin(self, observation: Any, info: Any, seed: Any, options: Any) -> None:
+        raw_info = encode(info) if info else b""
+        held = _Held(observation, raw_info, seed, options, time.time_ns())
+        if self.config.metadata_callback is not None:
+            self._state = copy.deepcopy(observation)
+        if self.structures is not None:
+            try:
+                self.structures[0].flatten(observation)
+            except SchemaMismatch:
+                self.schema = self.structures = None  # this episode gets a step schema of its own
+        if self.structures is None:
+            held.observation = copy.deepcopy(observation)
+            self._held = held
+            self.metadata[0] = {}
+            self.state = FIRST
+            return
+        self._start(held)
+        self.publish()
+        self._ready()
+
+    def _start(self, held: _Held) -> None:
+        writer = self.writer
+        if writer.row >= writer.limit:
+            self.roll()
+        metadata = self.metadata[0]
+        retry_in_new_segment(self, lambda: self._put_observation(held.observation))
+        self.put_start(
+            0, seed=held.seed, options=held.options, reset_info=held.reset_info, started_at=held.started_at
+        )
+        if self._held is not None:
+            self.metadata[0] = metadata  # annotated before the first step
+
+    def _first_step(self, held: _Held, observation: Any, reward: Any) -> None:
+        """Make the step schema of the first reset and step, and write what was held."""
+        config = self.config
+        extras = {name: structure_of_value(value) for name, value in sorted(held.extra.items())}
+        schema = step_schema_of(
+            structure_of_values(config.observation_space, held.observation, observation),
+            structure_of_space(config.action_space, held.action),
+            extras,
+            observation_space_json=config.observation_space,
+            action_space_json=config.action_space,
+            reward_dtype=str(np.asarray(reward).dtype),
+        )
+        self.open_schema(schema)
+        self._start(held)
+        self._extra = held.extra
+        retry_in_new_segment(self, lambda: self._put_action(held.action))
+
+    def _put_action(self, action: Any) -> None:
+        if self.structures is None:
+            raise SchemaMismatch("no step schema")
+        row = self.writer.row
+        self.put_cells("a", row, self.structures[1], action)
+        if self._extra or (self.schema is not None and self.schema.extra):
+            self.put_cells("x", row, self.structures[2], self._extra_values(self.structures[2]))
+            self._extra = {}
+
+    def _extra_values(self, structure: Structure) -> dict[str, Any]:
+        """The extra facts of a step; what is missing is NaN where the column has it."""
+        given = self._take_extra()
+        if isinstance(structure, DictNode):
+            for name, node in structure.items.items():
+                dtype = getattr(node, "dtype", None)
+                if name not in given and isinstance(dtype, np.dtype) and dtype.kind == "f":
+                    given[name] = np.full(getattr(node, "shape", ()), np.nan, dtype)
+        return given
+
+    def _take_extra(self) -> dict[str, Any]:
+        extra, self._extra = self._extra, {}
+        return extra
+
+    def _put_outcome(self, reward: Any, terminated: Any, truncated: Any, info: Any) -> None:
+        columns, row = self.writer.segment.columns, self.writer.row
+        columns["reward"][row] = reward if np.ndim(reward) == 0 else np.asarray(reward).reshape(())
+        columns["time"][row] = time.time_ns()
+        columns["flags"][row] = (TERMINATED if terminated else 0) | (TRUNCATED if truncated else 0)
+        keys = self.config.info_keys
+        if keys is not None and info:
+            info = {key: info[key] for key in keys if key in info}
+        if info:
+            raw = encode(info)
+            if len(raw) > MAX_CELL_BYTES:
+                raise SchemaMismatch(f"an info of {len(raw)} bytes")
+            retry_in_new_segment(self, lambda: self._put_info(raw))
+        else:
+            columns["info_size"][row] = 0
+
+    def _put_info(self, raw: bytes) -> None:
+        columns, row = self.writer.segment.columns, self.writer.row
+        columns["info"][row] = self.writer.put_bytes(raw)
+        columns["info_size"][row] = len(raw)
+
+    def _advance(self, observation: Any, *, terminated: bool, truncated: bool) -> None:
+        """Write the observation that the step led to, and publish the step."""
+        writer = self.writer
+        if terminated or truncated:
+            self._finish_episode(observation, terminated=terminated, truncated=truncated)
+            return
+        writer.row += 1
+        try:
+            if writer.row >= writer.limit:
+                self.roll()
+            retry_in_new_segment(self, lambda: self._put_observation(observation))
+        except SpoolFull:
+            self._put_observation(observation)  # in the row that is reserved for it
+            self.publish()
+            raise
+        except SchemaMismatch:
+            self._end_without_final()
+            raise
+        self.publish()
+        self._ready()
+
+    def _finish_episode(self, observation: Any, *, terminated: bool, truncated: bool) -> None:
+        writer = self.writer
+        now = time.time_ns()
+        flags = (TERMINATED if terminated else 0) | (TRUNCATED if truncated else 0)
+        mismatch: SchemaMismatch | None = None
+        try:
+            retry_in_new_segment(self, lambda: self._put_observation(observation, writer.row + 1))
+        except SchemaMismatch as error:
+            mismatch = error
+            flags |= control.NO_FINAL
+            writer.row += 1
+        else:
+            row = writer.row + 1
+            writer.segment.columns["flags"][row] = IS_FINAL
+            writer.segment.columns["time"][row] = now
+            writer.row = row + 1
+        self.put_end(0, flags=flags, ended_at=now)
+        self.publish()
+        self.state = IDLE
+        self.wake()
+        if mismatch is not None:
+            raise mismatch
+
+    def _end_without_final(self) -> None:
+        """The step's row stands, but its next observation cannot be kept in this schema."""
+        self.put_end(
+            0,
+            flags=control.ABORTED | control.NO_FINAL,
+            reason="the next observation does not fit the step schema",
+            ended_at=time.time_ns(),
+        )
+        self.publish()
+        self.state = IDLE
+        self.wake()
+
+    def _put_observation(self, observation: Any, row: int | None = None) -> None:
+        if self.structures is None:
+            raise SchemaMismatch("no step schema")
+        self.put_cells("o", self.writer.row if row is None else row, self.structures[0], observation)
+
+    def put_cells(self, prefix: str, row: int, structure: Structure, value: Any) -> None:
+        """Write a value's leaves into a row.
+
+        Raises:
+            SchemaMismatch: It does not fit.
+            HeapFull: Its bytes have no room.
+        """
+        columns = self.writer.segment.columns
+        for index, cell in enumerate(structure.flatten(value)):
+            name = f"{prefix}{index}"
+            if isinstance(cell, bytes):
+                if f"{name}_size" in columns:
+                    columns[name][row] = self.writer.put_bytes(cell)
+                    columns[f"{name}_size"][row] = len(cell)
+            else:
+                columns[name][row] = cell
+
+    def _ready(self) -> None:
+        writer = self.writer
+        self.state = RUN if self.short_way and writer.row < writer.limit - 1 else CAREFUL
+
+    def _call_back(self, observation: Any, reward: Any, terminated: Any, truncated: Any, info: Any) -> None:
+        """The seed's metadata callback: it gets the tuple, its last answer is metadata of the episode."""
+        config = self.config
+        state, self._state = self._state, copy.deepcopy(observation)
+        if config.metadata_callback is None or config.rl_tuple is None:
+            return
+        try:
+            answer = config.metadata_callback(
+                config.rl_tuple(
+                    state=state,
+                    action=self._action,
+                    reward=reward,
+                    info=info,
+                    terminal=bool(terminated),
+                    timeout=bool(truncated),
+                )
+            )
+        except Exception as error:  # noqa: BLE001 - the user's callback; its failure is told and the step is kept
+            self.warn(f"the metadata callback failed ({type(error).__name__}: {error})", once="callback")
+            return
+        if isinstance(answer, Mapping):
+            self.metadata[0] = {**self.metadata[0], **answer}

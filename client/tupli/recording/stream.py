@@ -1,0 +1,432 @@
+"""A recording stream: what one wrapper, single or vector, keeps between the environment and the spool.
+
+The environment's thread calls it; what it writes is read by the background thread. `guarded` is the one edge at
+which whatever goes wrong inside the recorder ends: the episode is aborted with the reason, and the run goes on.
+"""
+
+import secrets
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from tupli.errors import SpoolFull, TupliWarning
+from tupli.recording.config import MetadataCallback, RecordingConfig
+from tupli.recording.job import StreamJob
+from tupli.recording.shipper import background
+from tupli.spool import control
+from tupli.spool.control import Kind
+from tupli.spool.manifest import BenchmarkState, Manifest
+from tupli.spool.owner import StreamLock, this_process
+from tupli.spool.seal import mark_final
+from tupli.spool.segment import Segment
+from tupli.spool.writer import HeapFull, StreamWriter
+from tupli_schemas.errors import SchemaMismatch
+from tupli_schemas.events import MAX_EVENT_BYTES
+from tupli_schemas.ids import id_text, make_id
+from tupli_schemas.spaces import Structure, group_structure
+from tupli_schemas.steps import MAX_CELL_BYTES, StepSchema
+
+RUN: Final = 0
+"""An episode is open, the next step takes the short way."""
+CAREFUL: Final = 1
+"""An episode is open, the next step takes the long way."""
+BUSY: Final = 2
+"""Inside a step. Met at the beginning of a step: the one before was interrupted."""
+FIRST: Final = 3
+"""A reset was seen, its step schema is not known before the first step."""
+MAX_ROW_BYTES: Final = MAX_EVENT_BYTES - (1 << 20)
+IDLE: Final = 4
+"""Between episodes, or off."""
+
+
+class RecordingStream:
+    """What single and vector recordings have in common.
+
+    Attributes:
+        state: RUN, CAREFUL, BUSY, FIRST or IDLE.
+        active: Whether resets begin episodes.
+        full: Whether recording was stopped because the spool was full.
+    """
+
+    def __init__(self, config: RecordingConfig, slots: int) -> None:
+        self.config = config
+        self.slots = slots
+        self.state = IDLE
+        self.active = True
+        self.full = False
+        self.closed = False
+        self.writer: StreamWriter = _NO_WRITER
+        self.schema: StepSchema | None = None
+        self.structures: tuple[Structure, Structure, Structure] | None = None
+        self.job: StreamJob | None = None
+        self._warned: set[str] = set()
+        self._inherited: list[Any] = []
+        self.entered: Callable[[], None] = _nothing
+        """Called when a new segment is written from now on."""
+        self._reset_stream()
+
+    def _reset_stream(self) -> None:
+        """Forget the stream: the next episode begins a new one."""
+        self.state = IDLE
+        self.writer = _NO_WRITER
+        self.schema = None
+        self.structures = None
+        self.job = None
+        self._ordinal = 0
+        self.episodes = [0] * self.slots
+        """The open episode of each slot; 0 for none."""
+        self.last_episodes = [0] * self.slots
+        self.ended_episodes = [0] * self.slots
+        self._committed = ([0] * self.slots, 0)
+        self.metadata: list[dict[str, Any]] = [{} for _ in range(self.slots)]
+
+    def forked(self) -> None:
+        """In a forked child: the stream is the parent's. The next reset begins one of the child's own."""
+        self._inherited.append((self.writer, self.job))  # neither used nor let go of here
+        self._reset_stream()
+
+    # --- the edge -----------------------------------------------------------------------------------------
+
+    def failed(self, error: BaseException) -> None:
+        """Abort what is open, with the reason; called where recording met an error."""
+        if isinstance(error, SpoolFull):
+            self.stop_full(error)
+            return
+        reason = f"{type(error).__name__}: {error}"
+        try:
+            self.rollback()
+            self.abort_open(reason[:80])
+        except Exception as second:  # noqa: BLE001 - nothing of the recorder may reach the run; it is warned of below
+            self._give_up(second)
+        self.state = IDLE
+        self.warn(f"recording of the episode was aborted ({reason})", once=reason)
+
+    def stop_full(self, error: SpoolFull) -> None:
+        """Close what is open in the space reserved for it, and record no more."""
+        self.full = True
+        self.active = False
+        try:
+            self.rollback()
+            self.abort_open("spool full")
+        except Exception as second:  # noqa: BLE001 - as above
+            self._give_up(second)
+        self.state = IDLE
+        self.warn(f"recording stopped: {error}", once="full")
+
+    def _give_up(self, error: BaseException) -> None:
+        """The stream cannot even be ended: leave it to the next start, as if the process had died here."""
+        self.active = False
+        self.episodes = [0] * self.slots
+        self.warn(f"recording is off ({type(error).__name__}: {error})", once="off")
+
+    def warn(self, message: str, *, once: str = "") -> None:
+        """Tell the run, once for each kind of reason; the warning is never raised as an error through it."""
+        if once:
+            if once in self._warned:
+                return
+            self._warned.add(once)
+        try:
+            warnings.warn(message, TupliWarning, stacklevel=4)
+        except TupliWarning:
+            return  # -W error: a step must not fail for it
+
+    # --- switches -------------------------------------------------------------------------------------------
+
+    def activate(self) -> None:
+        """Resets begin episodes from now on."""
+        self.active = not self.full and not self.closed
+
+    def deactivate(self, reason: str = "paused") -> None:
+        """End what is open as aborted; resets begin nothing."""
+        self.active = False
+        self.end(reason=reason)
+
+    def rebind(self, benchmark: BenchmarkState) -> None:
+        """Record into another benchmark, in a stream of its own, from the next reset on."""
+        if self.config.benchmark is not None and self.config.benchmark.id != benchmark.id:
+            self.end(reason="another benchmark")
+            self._leave_stream()
+        self.config.benchmark = benchmark
+
+    def set_callback(self, callback: MetadataCallback | None) -> None:
+        """Another metadata callback."""
+        self.config.metadata_callback = callback
+
+    def set_extra(self, values: Mapping[str, Any]) -> None:
+        """Facts of the behaviour policy for the step to come."""
+        raise NotImplementedError
+
+    def end(self, *, reason: str = "ended", discarded: bool = False) -> None:
+        """End what is open as aborted."""
+        raise NotImplementedError
+
+    def _leave_stream(self) -> None:
+        if self.job is not None:
+            self.writer.finish()
+            self.job.ended = True
+            background().wake()
+        self._reset_stream()
+
+    # --- streams and segments -------------------------------------------------------------------------------
+
+    def open_schema(self, schema: StepSchema) -> None:
+        """Go on with rows of this schema: a new stream, or a new segment of the open one.
+
+        Raises:
+            SpoolFull: There is no room.
+        """
+        if self.job is None:
+            self._open_stream()
+        self.schema = schema
+        self.structures = (
+            group_structure(schema, "observation"),
+            group_structure(schema, "action"),
+            group_structure(schema, "extra"),
+        )
+        self.writer.begin(schema.layout, {"step_schema": schema.to_json()})
+        if self.writer.segment.shape.row_bytes > MAX_ROW_BYTES:
+            raise SchemaMismatch(f"a step of {self.writer.segment.shape.row_bytes} bytes")
+
+    def _open_stream(self) -> None:
+        config = self.config
+        if config.benchmark is None:
+            raise ValueError("no benchmark")
+        now = time.time_ns()
+        stream = make_id(now // 1_000_000, secrets.randbits(42))
+        path = config.directory.stream_path(config.transport.address, id_text(stream))
+        lock = StreamLock(path)
+        lock.acquire()
+        manifest = Manifest(
+            stream=id_text(stream),
+            address=config.transport.address,
+            identity=config.transport.identity,
+            owner=this_process(),
+            benchmark=config.benchmark,
+            slots=self.slots,
+            run=config.run or id_text(stream),
+            policy=config.policy,
+            environment=config.environment,
+            versions=config.versions,
+            publish_in=config.publish_in,
+        )
+        manifest.write(path)
+        self.writer = StreamWriter(config.directory, path, self.slots)
+        self.job = StreamJob(config.transport, config.directory, path, manifest, lock, self.writer)
+        self.writer.on_segment = self._on_segment
+        background().add(self.job)
+        background().adopt(config.directory, config.transport)
+
+    def _on_segment(self, segment: Segment) -> None:
+        if self.job is not None:
+            self.job.add_segment(segment)
+        self.entered()
+
+    def roll(self, heap: int = 0, control_size: int = 0) -> None:
+        """Go on in the next segment; with `on_full="block"` waits for room."""
+        wait = self._wait_for_room if self.config.on_full == "block" else bool
+        self.writer.roll(heap=heap, control_size=control_size, wait=wait)
+
+    def relocate(self, heap: int = 0, control_size: int = 0) -> None:
+        """Move the block that is being written to a new segment, because its bytes do not fit here."""
+        old, row = self.writer.segment, self.writer.row
+        self.roll(heap + _heap_of_block(old, row, self.slots), control_size)
+        new = self.writer.segment
+        for name, values in new.columns.items():
+            values[: self.slots] = old.columns[name][row : row + self.slots]
+        for name in [name for name in new.columns if f"{name}_size" in new.columns]:
+            for slot in range(self.slots):
+                at = int(old.columns[name][row + slot])
+                if at:
+                    size = int(old.columns[f"{name}_size"][row + slot])
+                    new.columns[name][slot] = self.writer.put_bytes(bytes(old.heap[at : at + size]))
+
+    def _wait_for_room(self) -> bool:
+        self.warn("the spool is full: the environment waits until there is room", once="blocked")
+        background().wake()
+        time.sleep(0.02)
+        return not self.closed
+
+    # --- episodes -------------------------------------------------------------------------------------------
+
+    def publish(self) -> None:
+        """Make what was written visible."""
+        self.writer.publish()
+        self._committed = (self.episodes.copy(), self._ordinal)
+
+    def rollback(self) -> None:
+        """Forget what was written since the last `publish`: an interrupted or failed step."""
+        if self.writer.opened:
+            self.writer.rollback()
+            self.episodes, self._ordinal = self._committed[0].copy(), self._committed[1]
+
+    def put_start(self, slot: int, *, seed: Any, options: Any, reset_info: bytes, started_at: int) -> None:
+        """Append an episode's start; its first observation is at the slot's row of the next block.
+
+        `reset_info` is already tagged.
+        """
+        payload = control.payload_of(seed=seed, options=options, metadata=dict(self.config.metadata))
+        if len(reset_info) > MAX_CELL_BYTES:
+            self.warn(f"a reset info of {len(reset_info)} bytes was not kept", once="reset info")
+            reset_info = b""
+        if reset_info:
+            payload = (
+                payload[:-1] + (b"," if len(payload) > 2 else b"") + b'"reset_info":' + reset_info + b"}"
+            )
+        if len(payload) > 2 * MAX_CELL_BYTES:
+            raise SchemaMismatch(f"options and metadata of {len(payload)} bytes")
+        self._ordinal += 1
+        raw = self._start_bytes(slot, started_at, payload)
+        if not self.writer.has_control(len(raw), reserve=self.slots):
+            self.relocate(control_size=len(raw))
+            raw = self._start_bytes(slot, started_at, payload)
+        self.writer.put_control(raw)
+        self.episodes[slot] = self.last_episodes[slot] = self._ordinal
+        self.metadata[slot] = {}
+
+    def _start_bytes(self, slot: int, started_at: int, payload: bytes) -> bytes:
+        return control.encode(
+            Kind.START,
+            slot=slot,
+            episode=self._ordinal,
+            row=self.writer.row,
+            time=started_at,
+            flags=0,
+            payload=payload,
+        )
+
+    def _move_on(self, control_size: int) -> None:
+        """Go on in a new segment between two steps, with the observations that wait at the next block."""
+        if any(self.episodes):
+            self.relocate(control_size=control_size)
+        else:
+            self.roll(control_size=control_size)
+
+    def put_end(self, slot: int, *, flags: int, reason: str = "", ended_at: int) -> None:
+        """Append an episode's end, after its rows."""
+        metadata = self.metadata[slot] or None
+        raw = self._end_bytes(slot, flags, control.payload_of(reason=reason, metadata=metadata), ended_at)
+        writer = self.writer
+        if not writer.has_control(len(raw), reserve=self.open_count() - 1):
+            try:
+                self.roll(control_size=len(raw))
+                raw = self._end_bytes(
+                    slot, flags, control.payload_of(reason=reason, metadata=metadata), ended_at
+                )
+            except SpoolFull:
+                if len(raw) > control.HEAD.size + control.SEAL.size + 160:
+                    self.warn("an episode's metadata was lost: the spool is full", once="metadata")
+                    raw = self._end_bytes(slot, flags, control.payload_of(reason=reason[:80]), ended_at)
+        writer.put_control(raw)
+        self.episodes[slot] = 0
+        if self.job is not None:
+            self.job.urgent = True
+
+    def _end_bytes(self, slot: int, flags: int, payload: bytes, ended_at: int) -> bytes:
+        return control.encode(
+            Kind.END,
+            slot=slot,
+            episode=self.episodes[slot],
+            row=self.writer.row,
+            time=ended_at,
+            flags=flags,
+            payload=payload,
+        )
+
+    def open_count(self) -> int:
+        """How many slots have an open episode."""
+        return self.slots - self.episodes.count(0)
+
+    def abort_open(self, reason: str, *, discarded: bool = False) -> None:
+        """End all open episodes as aborted; the observations that wait at the next block are their final ones."""
+        if not any(self.episodes):
+            return
+        writer, now = self.writer, time.time_ns()
+        row, end = writer.row, writer.row + self.slots
+        columns = writer.segment.columns
+        mark_final(columns, row, end, now)
+        writer.row = end
+        flags = control.ABORTED | (control.DISCARDED if discarded else 0)
+        for slot in range(self.slots):
+            if self.episodes[slot]:
+                self.put_end(slot, flags=flags, reason=reason, ended_at=now)
+        self.publish()
+        self.wake()
+
+    def amend(
+        self, slot: int, metadata: dict[str, Any], *, discarded: bool = False, episode: int | None = None
+    ) -> None:
+        """Say something of an episode that has ended: the slot's last one."""
+        episode = self.last_episodes[slot] if episode is None else episode
+        if not episode or not self.writer.opened:
+            return
+        raw = control.encode(
+            Kind.AMEND,
+            slot=slot,
+            episode=episode,
+            row=self.writer.row,
+            time=time.time_ns(),
+            flags=control.DISCARDED if discarded else 0,
+            payload=control.payload_of(metadata=metadata or None),
+        )
+        if not self.writer.has_control(len(raw), reserve=self.slots):
+            self._move_on(len(raw))
+            self.amend(slot, metadata, discarded=discarded, episode=episode)
+            return
+        self.writer.put_control(raw)
+        self.publish()
+        self.wake()
+
+    def wake(self) -> None:
+        """Ask for shipping now rather than soon."""
+        if self.job is not None:
+            self.job.urgent = True
+            background().wake()
+
+    def finish(self, reason: str) -> None:
+        """End the stream: open episodes are aborted, nothing more will come."""
+        if self.closed:
+            return
+        self.closed = True
+        self.active = False
+        try:
+            self.abort_open(reason)
+            if self.job is not None:
+                self.writer.finish()
+        except Exception as error:  # noqa: BLE001 - closing must not fail the run; what is published is delivered
+            self._give_up(error)
+        self.state = IDLE
+        if self.job is not None:
+            self.job.ended = True
+            background().wake()
+
+
+def _heap_of_block(segment: Segment, row: int, slots: int) -> int:
+    total = 0
+    for name, values in segment.columns.items():
+        if name.endswith("_size"):
+            total += int(values[row : row + slots].sum())
+    return total
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
+class _NoWriter:
+    """Stands for the writer before the first step."""
+
+    opened = False
+    row = limit = 0
+
+
+_NO_WRITER: Any = _NoWriter()
+
+
+def retry_in_new_segment(stream: RecordingStream, put: Callable[[], None]) -> None:
+    """Write something of the block at hand; move the block when the heap has no room for it."""
+    try:
+        put()
+    except HeapFull as full:
+        stream.relocate(full.size)
+        put()

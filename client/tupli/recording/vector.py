@@ -1,0 +1,477 @@
+"""The recording of a vector environment: one stream, whose episodes are those of its slots.
+
+What an autoreset makes of a step depends on the mode:
+
+- `next_step`: the step that ends an episode returns its final observation. The slot's next row is no transition (the
+  action is ignored): what it returns is the next episode's first observation and reset info.
+- `same_step`: the observation is already the next episode's; the final one is in the infos.
+- `disabled`: the caller resets ended slots (`options={"reset_mask": ...}`).
+"""
+
+import copy
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tupli.errors import SpoolFull
+from tupli.recording.config import RecordingConfig
+from tupli.recording.stream import BUSY, CAREFUL, FIRST, IDLE, RUN, RecordingStream, retry_in_new_segment
+from tupli.recording.vector_values import (
+    as_flags,
+    batch_leaves,
+    final_info,
+    final_observation,
+    slot_info,
+    slot_value,
+)
+from tupli.spool import control
+from tupli.spool.layout import IS_FINAL, TERMINATED, TRUNCATED
+from tupli.spool.seal import mark_final
+from tupli_schemas.errors import SchemaMismatch
+from tupli_schemas.spaces import (
+    Structure,
+    step_schema_of,
+    structure_of_space,
+    structure_of_value,
+    structure_of_values,
+)
+from tupli_schemas.values import encode
+
+NEXT_STEP: Final = "next_step"
+SAME_STEP: Final = "same_step"
+DISABLED: Final = "disabled"
+MODES: Final = (NEXT_STEP, SAME_STEP, DISABLED)
+
+
+@dataclass
+class Start:
+    """How a slot's next episode begins."""
+
+    reset_info: bytes = b""
+    seed: Any = None
+    options: Any = None
+
+
+@dataclass
+class _Held:
+    """A block of first observations, kept until a step shows the step schema."""
+
+    observations: Any
+    starts: dict[int, Start]
+    started_at: int
+    actions: Any = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class VectorStream(RecordingStream):
+    """A vector environment's recording. The order of calls is `reset`, then `before` and `take` of each step."""
+
+    def __init__(self, config: RecordingConfig, slots: int, mode: str) -> None:
+        super().__init__(config, slots)
+        self.mode = mode
+        self.short_way = config.metadata_callback is None
+        self._held: _Held | None = None
+        self._extra: dict[str, Any] = {}
+        self._ended: npt.NDArray[np.bool_] = np.zeros(slots, bool)
+        """Slots whose last step ended an episode (which a next-step autoreset resets at the next)."""
+
+    # --- called by the wrapper ---------------------------------------------------------------------------------
+
+    def reset(self, observations: Any, infos: Any, *, seed: Any, options: Any, mask: Any) -> None:
+        """A reset of all slots, or of those of the mask."""
+        chosen = np.ones(self.slots, bool) if mask is None else np.asarray(mask, bool)
+        self._ended[chosen] = False
+        self._extra = {}
+        try:
+            if mask is None or self.state == BUSY:
+                self._held = None
+                self.rollback()
+                self.abort_open("reset")
+                self.state = IDLE
+            else:
+                self._abort_some({int(i) for i in np.flatnonzero(chosen)}, "reset")
+            if not self.active or self.config.benchmark is None:
+                return
+            seeds = _seeds(seed, self.slots)
+            starts = {
+                int(i): Start(encode(info) if (info := slot_info(infos, int(i))) else b"", seeds[i], options)
+                for i in np.flatnonzero(chosen)
+            }
+            self._begin(observations, starts)
+        except Exception as error:  # noqa: BLE001 - the recorder's edge: the run goes on, see `failed`
+            self.failed(error)
+
+    def before(self, actions: Any) -> None:
+        """The actions of the next step."""
+        try:
+            if self.state == BUSY:
+                self.rollback()
+                self.abort_open("interrupted")
+                self._held = None
+                self.state = IDLE
+            if self.state == IDLE:
+                return
+            self.state = BUSY
+            if self._held is not None:
+                self._held.actions, self._held.extra = copy.deepcopy(actions), self._take_extra()
+            else:
+                retry_in_new_segment(self, lambda: self._put_actions(actions))
+        except Exception as error:  # noqa: BLE001 - the recorder's edge
+            self.failed(error)
+
+    def take(self, result: Any) -> None:
+        """What `env.step` returned."""
+        if not self.active:
+            return
+        try:
+            observations, rewards, terminations, truncations, infos = result
+            terminated, truncated = as_flags(terminations, self.slots), as_flags(truncations, self.slots)
+            resetting = self._ended if self.mode == NEXT_STEP else _NONE
+            ended = terminated | truncated
+            if len(resetting):
+                ended &= ~resetting
+            self._ended = ended
+            if self.state == BUSY:
+                if self._held is not None:
+                    self._first_step(self._held, observations, rewards)
+                    self._held = None
+                self._put_outcomes(rewards, terminated, truncated, ended, infos)
+                self._advance(observations, terminated, truncated, ended, resetting, infos)
+            elif self.config.benchmark is not None:
+                starts = self._starts(ended, resetting, infos)
+                if starts:
+                    self._begin(observations, starts)
+        except Exception as error:  # noqa: BLE001 - the recorder's edge
+            self.failed(error)
+
+    def set_extra(self, values: Mapping[str, Any]) -> None:
+        """Facts of the behaviour policy for the step to come: arrays with one row a slot."""
+        self._extra.update(values)
+        if self.state == RUN:
+            self.state = CAREFUL
+
+    def annotate(self, slot: int, metadata: Mapping[str, Any]) -> None:
+        """Metadata of a slot's running episode, or of the one that just ended."""
+        try:
+            if self.episodes[slot]:
+                self.metadata[slot].update(metadata)
+            else:
+                self.amend(slot, dict(metadata))
+        except Exception as error:  # noqa: BLE001 - the recorder's edge
+            self.failed(error)
+
+    def annotate_ended(self, slot: int, metadata: Mapping[str, Any]) -> None:
+        """Metadata of the episode of a slot that the last step ended, also when the next one has begun."""
+        try:
+            self.amend(slot, dict(metadata), episode=self.ended_episodes[slot])
+        except Exception as error:  # noqa: BLE001 - the recorder's edge
+            self.failed(error)
+
+    def discard(self, slot: int) -> None:
+        """Give up a slot's running episode, or the one that just ended."""
+        try:
+            if self.episodes[slot]:
+                self._abort_some({slot}, "discarded", discarded=True)
+            else:
+                self.amend(slot, {}, discarded=True)
+        except Exception as error:  # noqa: BLE001 - the recorder's edge
+            self.failed(error)
+
+    def end(self, *, reason: str = "ended", discarded: bool = False) -> None:
+        """End all open episodes as aborted."""
+        self._held = None
+        try:
+            self.abort_open(reason, discarded=discarded)
+        except Exception as error:  # noqa: BLE001 - the recorder's edge
+            self.failed(error)
+        self.state = IDLE
+
+    # --- how -----------------------------------------------------------------------------------------------
+
+    def _begin(self, observations: Any, starts: dict[int, Start]) -> None:
+        """Episodes begin on a block of observations; slots without a start go on, or stay without an episode."""
+        if self._held is not None:
+            self._held.observations = copy.deepcopy(observations)
+            self._held.starts |= starts
+            return
+        leaves = None
+        if self.structures is not None:
+            try:
+                leaves = batch_leaves(self.structures[0], observations, self.slots)
+            except SchemaMismatch:
+                self.abort_open("another step schema")
+                self.schema = self.structures = None
+        if leaves is None:
+            self._held = _Held(copy.deepcopy(observations), starts, time.time_ns())
+            self.state = FIRST
+            return
+        self._put_block(leaves)
+        self._put_starts(starts, time.time_ns())
+        self.publish()
+        self._ready()
+
+    def _put_block(self, leaves: list[Any]) -> None:
+        """Write the next block's observations; rolls before it when the segment has no room for a block."""
+        if self.writer.row >= self.writer.limit:
+            self.roll()
+        retry_in_new_segment(self, lambda: self._put_leaves("o", leaves))
+
+    def _put_starts(self, starts: dict[int, Start], now: int) -> None:
+        for slot, start in starts.items():
+            self.put_start(
+                slot, seed=start.seed, options=start.options, reset_info=start.reset_info, started_at=now
+            )
+
+    def _first_step(self, held: _Held, observations: Any, rewards: Any) -> None:
+        config = self.config
+        spaces = config.observation_space, config.action_space
+        firsts = [slot_value(spaces[0], batch, 0) for batch in (held.observations, observations)]
+        extras = {
+            name: structure_of_value(np.asarray(value)[0]) for name, value in sorted(held.extra.items())
+        }
+        schema = step_schema_of(
+            structure_of_values(spaces[0], *firsts),
+            structure_of_space(spaces[1], slot_value(spaces[1], held.actions, 0)),
+            extras,
+            observation_space_json=spaces[0],
+            action_space_json=spaces[1],
+            reward_dtype=str(np.asarray(rewards).dtype),
+        )
+        self.open_schema(schema)
+        self._put_block(batch_leaves(self._structure(0), held.observations, self.slots))
+        self._put_starts(held.starts, held.started_at)
+        self._extra = held.extra
+        retry_in_new_segment(self, lambda: self._put_actions(held.actions))
+
+    def _structure(self, group: int) -> Structure:
+        if self.structures is None:
+            raise SchemaMismatch("no step schema")
+        return self.structures[group]
+
+    def _put_actions(self, actions: Any) -> None:
+        self._put_leaves("a", batch_leaves(self._structure(1), actions, self.slots))
+        if self.schema is not None and (self.schema.extra or self._extra):
+            extra = self._take_extra()
+            self._put_leaves("x", batch_leaves(self._structure(2), extra, self.slots))
+
+    def _take_extra(self) -> dict[str, Any]:
+        extra, self._extra = self._extra, {}
+        return extra
+
+    def _put_leaves(self, prefix: str, leaves: list[Any], *, row: int | None = None) -> None:
+        columns = self.writer.segment.columns
+        start = self.writer.row if row is None else row
+        for index, leaf in enumerate(leaves):
+            name = f"{prefix}{index}"
+            if isinstance(leaf, list):
+                for slot, cell in enumerate(leaf):
+                    if f"{name}_size" in columns:
+                        columns[name][start + slot] = self.writer.put_bytes(cell)
+                        columns[f"{name}_size"][start + slot] = len(cell)
+            elif name in columns:
+                columns[name][start : start + self.slots] = leaf
+
+    def _put_outcomes(
+        self,
+        rewards: Any,
+        terminated: npt.NDArray[np.bool_],
+        truncated: npt.NDArray[np.bool_],
+        ended: npt.NDArray[np.bool_],
+        infos: Any,
+    ) -> None:
+        columns, row = self.writer.segment.columns, self.writer.row
+        end = row + self.slots
+        columns["reward"][row:end] = rewards
+        columns["time"][row:end] = time.time_ns()
+        columns["flags"][row:end] = terminated * np.uint8(TERMINATED) | truncated * np.uint8(TRUNCATED)
+        columns["info_size"][row:end] = 0
+        if infos:
+            raws = self._infos(ended, infos)
+            retry_in_new_segment(self, lambda: self._put_infos(raws))
+
+    def _infos(self, ended: npt.NDArray[np.bool_], infos: Mapping[str, Any]) -> dict[int, bytes]:
+        keys = self.config.info_keys
+        out = {}
+        for slot in range(self.slots):
+            if not self.episodes[slot]:
+                continue
+            if self.mode == SAME_STEP and ended[slot]:
+                info = final_info(infos, slot)
+            else:
+                info = slot_info(infos, slot)
+            if keys is not None:
+                info = {key: info[key] for key in keys if key in info}
+            if info:
+                out[slot] = encode(info)
+        return out
+
+    def _put_infos(self, raws: dict[int, bytes]) -> None:
+        columns, row = self.writer.segment.columns, self.writer.row
+        for slot, raw in raws.items():
+            columns["info"][row + slot] = self.writer.put_bytes(raw)
+            columns["info_size"][row + slot] = len(raw)
+
+    def _advance(
+        self,
+        observations: Any,
+        terminated: npt.NDArray[np.bool_],
+        truncated: npt.NDArray[np.bool_],
+        ended: npt.NDArray[np.bool_],
+        resetting: npt.NDArray[np.bool_],
+        infos: Any,
+    ) -> None:
+        """Final rows and ends of what ended, the next block's observations, starts of what begins."""
+        now = time.time_ns()
+        ending = [int(i) for i in np.flatnonzero(ended) if self.episodes[i]]
+        finals = self._final_cells(ending, observations, infos)
+        leaves = self._next_leaves(observations)
+        retry_in_new_segment(self, lambda: self._put_finals(ending, finals, now))
+        self.writer.row += self.slots + sum(cells is not None for cells in finals)
+        for slot, cells in zip(ending, finals, strict=True):
+            flags = (TERMINATED if terminated[slot] else 0) | (TRUNCATED if truncated[slot] else 0)
+            self.ended_episodes[slot] = self.episodes[slot]
+            self.put_end(slot, flags=flags | (control.NO_FINAL if cells is None else 0), ended_at=now)
+        starts = self._starts(ended, resetting, infos)
+        if leaves is None:
+            self._mismatch(observations, starts)
+            return
+        try:
+            self._put_block(leaves)
+        except SpoolFull:
+            self._put_leaves("o", leaves)  # in the rows that are reserved for it
+            self.publish()
+            raise
+        self._put_starts(starts, now)
+        self.publish()
+        if ending:
+            self.wake()
+        self._ready()
+
+    def _next_leaves(self, observations: Any) -> list[Any] | None:
+        try:
+            return batch_leaves(self._structure(0), observations, self.slots)
+        except SchemaMismatch:
+            return None
+
+    def _mismatch(self, observations: Any, starts: dict[int, Start]) -> None:
+        """The step's rows stand, but the next observations need another schema: what is open ends without them."""
+        reason = "the next observation does not fit the step schema"
+        for slot in range(self.slots):
+            if self.episodes[slot]:
+                flags = control.ABORTED | control.NO_FINAL
+                self.put_end(slot, flags=flags, reason=reason, ended_at=time.time_ns())
+        self.publish()
+        self.wake()
+        self.state = IDLE
+        self.warn(f"recording of the episodes was aborted: {reason}", once=reason)
+        self.schema = self.structures = None
+        if starts:
+            self._begin(observations, starts)
+
+    def _final_cells(self, ending: list[int], observations: Any, infos: Any) -> list[list[Any] | None]:
+        """The cells of each final observation; None where it is not known or does not fit."""
+        space, structure = self.config.observation_space, self._structure(0)
+        out: list[list[Any] | None] = []
+        for slot in ending:
+            if self.mode == SAME_STEP:
+                value = final_observation(infos, slot, space)
+            else:
+                value = slot_value(space, observations, slot)
+            try:
+                out.append(None if value is None else list(structure.flatten(value)))
+            except SchemaMismatch:
+                out.append(None)
+        return out
+
+    def _put_finals(self, ending: list[int], finals: list[list[Any] | None], now: int) -> None:
+        columns, row = self.writer.segment.columns, self.writer.row + self.slots
+        for slot, cells in zip(ending, finals, strict=True):
+            if cells is None:
+                continue
+            for index, cell in enumerate(cells):
+                name = f"o{index}"
+                if not isinstance(cell, bytes):
+                    columns[name][row] = cell
+                elif f"{name}_size" in columns:
+                    columns[name][row] = self.writer.put_bytes(cell)
+                    columns[f"{name}_size"][row] = len(cell)
+            columns["flags"][row] = IS_FINAL
+            columns["slot"][row] = slot
+            columns["time"][row] = now
+            row += 1
+
+    def _starts(
+        self, ended: npt.NDArray[np.bool_], resetting: npt.NDArray[np.bool_], infos: Any
+    ) -> dict[int, Start]:
+        """The episodes that this step began by itself."""
+        begun = {NEXT_STEP: resetting, SAME_STEP: ended}.get(self.mode, _NONE)
+        without = frozenset(("final_obs", "final_observation", "final_info", "episode", "_episode"))
+        out = {}
+        for slot in np.flatnonzero(begun):
+            has_final_info = self.mode == SAME_STEP and "final_info" not in infos
+            info = {} if has_final_info else slot_info(infos, int(slot), without=without)
+            out[int(slot)] = Start(encode(info) if info else b"")
+        return out
+
+    def _abort_some(self, slots: set[int], reason: str, *, discarded: bool = False) -> None:
+        """Abort some slots' episodes. The block at hand becomes their final rows, the others' go on in a new one."""
+        open_ = {slot for slot in slots if self.episodes[slot]}
+        if not open_:
+            return
+        if open_ == {i for i in range(self.slots) if self.episodes[i]}:
+            self.abort_open(reason, discarded=discarded)
+            return
+        now, row = time.time_ns(), self.writer.row
+        end = row + self.slots
+        old = self.writer.segment
+        block = {n: v[row:end].copy() for n, v in old.columns.items() if n.startswith("o")}
+        mark_final(old.columns, row, end, now)
+        for slot in range(self.slots):
+            if slot not in open_:
+                old.columns["slot"][row + slot] = self.slots  # a filler
+        self.writer.row = end
+        for slot in sorted(open_):
+            flags = control.ABORTED | (control.DISCARDED if discarded else 0)
+            self.put_end(slot, flags=flags, reason=reason, ended_at=now)
+        heap = sum(int(v.sum()) for n, v in block.items() if n.endswith("_size"))
+        if (
+            self.writer.row >= self.writer.limit
+            or self.writer.segment.shape.heap - self.writer.heap_at < heap
+        ):
+            self.roll(heap=heap)
+        self._copy_block(block, old)
+        self.publish()
+        self.wake()
+
+    def _copy_block(self, block: dict[str, npt.NDArray[Any]], old: Any) -> None:
+        row, columns = self.writer.row, self.writer.segment.columns
+        for name, values in block.items():
+            columns[name][row : row + self.slots] = values
+        for name, at in block.items():
+            if f"{name}_size" in block:
+                for slot, (start, size) in enumerate(
+                    zip(at.tolist(), block[f"{name}_size"].tolist(), strict=True)
+                ):
+                    if start:
+                        columns[name][row + slot] = self.writer.put_bytes(
+                            bytes(old.heap[start : start + size])
+                        )
+
+    def _ready(self) -> None:
+        room = self.writer.row + self.slots < self.writer.limit
+        self.state = RUN if self.short_way and room and not self._ended.any() else CAREFUL
+
+
+def _seeds(seed: Any, slots: int) -> list[Any]:
+    if seed is None:
+        return [None] * slots
+    if isinstance(seed, int | np.integer):
+        return [int(seed) + i for i in range(slots)]
+    return list(seed)
+
+
+_NONE: npt.NDArray[np.bool_] = np.zeros(0, bool)

@@ -1,0 +1,129 @@
+"""Batched observations, actions and infos of vector environments, and the values of their slots.
+
+Gymnasium batches Box, Discrete, MultiDiscrete and MultiBinary into arrays with one row a slot, Dict and Tuple into
+dicts and tuples of batches, and everything else into tuples with one value a slot. Info values of a slot count only
+where their mask (`_key`) is true.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tupli_schemas.casts import exact_cast
+from tupli_schemas.errors import SchemaMismatch
+from tupli_schemas.structures import ArrayLeaf, DictNode, Structure, TupleNode
+
+FINAL_KEYS: Final = frozenset(("final_obs", "final_observation", "final_info"))
+_PLAIN: Final = (np.bool_, np.int64, np.float64)
+"""What vector environments make of Python's bool, int and float."""
+
+
+def slot_value(space: Any, batch: Any, slot: int) -> Any:
+    """One slot's value of a batch of a space (its JSON, or None)."""
+    kind = space.get("type") if isinstance(space, dict) else None
+    if kind == "Dict" and isinstance(batch, Mapping):
+        return {key: slot_value(inner, batch[key], slot) for key, inner in space["spaces"]}
+    if kind == "Tuple" and isinstance(batch, tuple | list) and len(batch) == len(space["spaces"]):
+        pairs = zip(space["spaces"], batch, strict=True)
+        return tuple(slot_value(inner, part, slot) for inner, part in pairs)
+    return batch[slot]
+
+
+def batch_leaves(structure: Structure, batch: Any, slots: int, place: str = "") -> list[Any]:
+    """One entry a leaf: an array of shape `(slots, *shape)`, or a list of bytes.
+
+    Raises:
+        SchemaMismatch: The batch does not fit, or not without a loss.
+    """
+    if isinstance(structure, ArrayLeaf) and not structure.cell.is_opaque:
+        array = np.asarray(batch)
+        if array.shape != (slots, *structure.shape):
+            raise SchemaMismatch(
+                f"shape {list(array.shape)} where {[slots, *structure.shape]} belongs", place=place
+            )
+        return [array if array.dtype == structure.dtype else exact_cast(array, structure.dtype, place)]
+    if isinstance(structure, DictNode) and isinstance(batch, Mapping):
+        if batch.keys() != structure.items.keys():
+            raise SchemaMismatch(
+                f"members {sorted(batch)} where {sorted(structure.items)} belong", place=place
+            )
+        pairs = [(node, batch[key], f"{place}.{key}") for key, node in structure.items.items()]
+    elif isinstance(structure, TupleNode) and isinstance(batch, tuple | list):
+        if len(batch) != len(structure.items):
+            raise SchemaMismatch(f"{len(batch)} parts where {len(structure.items)} belong", place=place)
+        pairs = [
+            (node, part, f"{place}[{i}]")
+            for i, (node, part) in enumerate(zip(structure.items, batch, strict=True))
+        ]
+    else:
+        rows = [structure.flatten(batch[slot]) for slot in range(slots)]
+        return [list(column) for column in zip(*rows, strict=True)]
+    return [leaf for node, part, where in pairs for leaf in batch_leaves(node, part, slots, where)]
+
+
+def slot_info(infos: Mapping[str, Any], slot: int, *, without: frozenset[str] = FINAL_KEYS) -> dict[str, Any]:
+    """What the infos of a step say of one slot."""
+    out: dict[str, Any] = {}
+    for key, value in infos.items():
+        if key in without or (key.startswith("_") and key[1:] in infos):
+            continue
+        mask = infos.get(f"_{key}")
+        if mask is not None and not mask[slot]:
+            continue
+        if isinstance(value, Mapping):
+            out[key] = slot_info(value, slot, without=frozenset())
+        elif mask is not None or _has_slots(value, slot):
+            out[key] = _item(value[slot])
+    return out
+
+
+def final_observation(infos: Mapping[str, Any], slot: int, space: Any) -> Any:
+    """The observation that a slot's episode ended on, under same-step autoreset; None when it is not given."""
+    for key in ("final_obs", "final_observation"):
+        if key in infos:
+            mask = infos.get(f"_{key}")
+            if mask is not None and not mask[slot]:
+                return None
+            found = infos[key]
+            if isinstance(found, np.ndarray) and found.dtype == object:
+                return found[slot]
+            return slot_value(space, found, slot)
+    return None
+
+
+def final_info(infos: Mapping[str, Any], slot: int) -> dict[str, Any]:
+    """The info of the step that ended a slot's episode, under same-step autoreset.
+
+    It is in `final_info` where the environment gives that; `episode` (of RecordEpisodeStatistics) is beside it.
+    """
+    inner = infos.get("final_info")
+    if inner is None:
+        return slot_info(infos, slot)
+    if isinstance(inner, Mapping):
+        out = slot_info(inner, slot, without=frozenset())
+    else:
+        out = dict(inner[slot] or {})
+    beside = slot_info({key: infos[key] for key in ("episode", "_episode") if key in infos}, slot)
+    return out | {key: value for key, value in beside.items() if key not in out}
+
+
+def _has_slots(value: Any, slot: int) -> bool:
+    return isinstance(value, np.ndarray | list | tuple) and len(value) > slot
+
+
+def _item(value: Any) -> Any:
+    return value.item() if isinstance(value, _PLAIN) else value
+
+
+def as_flags(values: Any, slots: int) -> npt.NDArray[np.bool_]:
+    """Flags of a step, shape `(slots,)`.
+
+    Raises:
+        SchemaMismatch: Another shape.
+    """
+    flags = np.asarray(values, bool)
+    if flags.shape != (slots,):
+        raise SchemaMismatch(f"flags of shape {list(flags.shape)} for {slots} slots")
+    return flags

@@ -1,0 +1,1 @@
+"""The spool: recordings on the local disk on their way to a server."""

@@ -1,0 +1,165 @@
+"""The spool's directory: where it is, that it is local, and how full it may become.
+
+<root>/<server>/<stream id>/{manifest.json, state.json, lock, 00000001.seg, ...}
+<root>/rejected/<stream id>-<first number>.{event,json}
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from tupli.errors import InvalidInput, SpoolFull
+
+DEFAULT_LIMIT: Final = 2 << 30
+FREE_DISK: Final = 64 << 20
+"""Bytes of the disk that are left to others."""
+_NETWORK: Final = frozenset(
+    [
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smbfs",
+        "smb3",
+        "smb2",
+        "afs",
+        "ceph",
+        "glusterfs",
+        "lustre",
+        "gpfs",
+        "beegfs",
+        "pvfs2",
+        "ocfs2",
+        "gfs2",
+        "afpfs",
+        "webdav",
+        "davfs",
+        "davfs2",
+        "ncpfs",
+        "9p",
+        "fuse.sshfs",
+        "fuse.s3fs",
+        "fuse.gcsfuse",
+        "fuse.glusterfs",
+        "fuse.ceph",
+        "fuse.rclone",
+    ]
+)
+
+
+class SpoolDirectory:
+    """The root of a spool.
+
+    Args:
+        path: The directory; `TUPLI_SPOOL_DIR`, or the user's state directory, when left out.
+        limit: Bytes of segments that it may hold; `TUPLI_SPOOL_LIMIT`, or 2 GiB, when left out.
+
+    Raises:
+        InvalidInput: The directory cannot be written, or is on a network file system.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, limit: int | None = None) -> None:
+        self.root = Path(path) if path is not None else default_root()
+        self.limit = limit if limit is not None else _limit_of_environment()
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidInput(
+                f"cannot be made ({error.strerror})", place=f"spool_dir {self.root}"
+            ) from error
+        if not os.access(self.root, os.W_OK | os.X_OK):
+            raise InvalidInput("cannot be written", place=f"spool_dir {self.root}")
+        check_local(self.root)
+
+    def stream_path(self, address: str, stream: str) -> Path:
+        """A new directory for a stream of a server, readable by its owner only."""
+        server = self.root / hashlib.sha256(address.encode()).hexdigest()[:12]
+        server.mkdir(mode=0o700, exist_ok=True)
+        path = server / stream
+        path.mkdir(mode=0o700)
+        return path
+
+    def streams(self) -> Iterator[Path]:
+        """The directories of all streams."""
+        for manifest in sorted(self.root.glob("*/*/manifest.json")):
+            yield manifest.parent
+
+    @property
+    def rejected(self) -> Path:
+        """Where events are kept that the server will never take."""
+        path = self.root / "rejected"
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path
+
+    def used(self) -> int:
+        """Bytes of all segments."""
+        total = 0
+        for path in self.root.glob("*/*/*.seg"):
+            try:
+                total += path.stat().st_size
+            except FileNotFoundError:
+                continue
+        return total
+
+    def make_room(self, size: int) -> None:
+        """Check that a segment of `size` bytes may be added.
+
+        Raises:
+            SpoolFull: The limit or the disk has no room for it.
+        """
+        used = self.used()
+        if used + size > self.limit:
+            raise SpoolFull(f"the spool {self.root} holds {used} bytes of at most {self.limit}")
+        if shutil.disk_usage(self.root).free < size + FREE_DISK:
+            raise SpoolFull(f"the disk of the spool {self.root} is full")
+
+
+def default_root() -> Path:
+    """`TUPLI_SPOOL_DIR`, or `tupli/spool` in the user's state directory."""
+    named = os.environ.get("TUPLI_SPOOL_DIR")
+    if named:
+        return Path(named)
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "tupli" / "spool"
+
+
+def check_local(path: Path) -> None:
+    """Refuse a network file system: mapped pages and locks cannot be relied on there.
+
+    Raises:
+        InvalidInput: The path is on one.
+    """
+    kind = filesystem_of(path)
+    if kind in _NETWORK:
+        raise InvalidInput(
+            f"is on a network file system ({kind}); name a local directory with TUPLI_SPOOL_DIR",
+            place=f"spool_dir {path}",
+        )
+
+
+def filesystem_of(path: Path) -> str:
+    """The type of the file system that holds the path, in lower case; empty when it cannot be told."""
+    resolved = str(path.resolve())
+    best = ("", "")
+    try:
+        partitions = psutil.disk_partitions(all=True)
+    except OSError:
+        return ""
+    for part in partitions:
+        mount = part.mountpoint.rstrip("/")
+        if (resolved == mount or resolved.startswith(mount + "/")) and len(mount) >= len(best[0]):
+            best = (mount, part.fstype)
+    return best[1].lower()
+
+
+def _limit_of_environment() -> int:
+    text = os.environ.get("TUPLI_SPOOL_LIMIT", "")
+    if not text:
+        return DEFAULT_LIMIT
+    if not text.isdigit():
+        raise InvalidInput(f"{text!r} is not a number of bytes", place="TUPLI_SPOOL_LIMIT")
+    return int(text)

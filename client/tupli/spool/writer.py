@@ -1,0 +1,256 @@
+"""The writing side of a stream's spool, used by the environment's thread (and by whoever closes a dead stream).
+
+Rows come in blocks of as many rows as the stream has slots. The block's observations are in place before
+anything that precedes them is published, so a killed run still has its last next observations: they are at row
+`rows` of the segment, or at row 0 of the next one when this one is marked closed. Final rows follow the block that
+ended their episodes. Everything becomes visible by one store of the published word.
+"""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from tupli.errors import SpoolFull
+from tupli.spool import control
+from tupli.spool.directory import SpoolDirectory
+from tupli.spool.layout import (
+    END_RESERVE,
+    HEAP_START,
+    MAX_SEGMENT,
+    MIN_SEGMENT,
+    SegmentShape,
+    pack_word,
+    plan,
+)
+from tupli.spool.segment import Segment
+from tupli_schemas.steps import Layout
+
+MAX_HEAP: Final = 2**31
+PREPARE_AT: Final = 0.125
+"""How full a segment is when the next one is made; by then it is known what infos take."""
+_START_BYTES: Final = 512
+
+
+class StreamWriter:
+    """Appends rows and control records to a stream.
+
+    Attributes:
+        segment: The segment that is being written.
+        row: Where the next block of rows goes.
+        limit: A block may start at rows below it; else a `roll` comes first.
+        control_at: Control bytes in use. heap_at: Heap bytes in use.
+    """
+
+    def __init__(self, directory: SpoolDirectory, path: Path, slots: int) -> None:
+        self._directory = directory
+        self._path = path
+        self._lock = threading.Lock()  # between the environment's thread and the one that prepares segments
+        self._spare: Segment | None = None
+        self._number = 0
+        self._size = MIN_SEGMENT
+        self._meta: dict[str, Any] = {}
+        self._layout = Layout((), ())
+        self._closing: list[tuple[Segment, int, int]] = []
+        self._dropped = False
+        self.slots = slots
+        self.on_segment: Callable[[Segment], None] = _ignore
+        self.segment: Segment = _NO_SEGMENT
+        self.row = self.limit = self.control_at = 0
+        self.heap_at = HEAP_START
+        self.largest_control = _START_BYTES
+
+    @property
+    def opened(self) -> bool:
+        """Whether there is a segment to write to."""
+        return self.segment is not _NO_SEGMENT
+
+    def begin(self, layout: Layout, meta: dict[str, Any]) -> None:
+        """Go on in a new segment of this layout, whose rows are described by `meta`.
+
+        Raises:
+            SpoolFull: There is no room.
+        """
+        with self._lock:
+            self._discard_spare()
+            self._layout, self._meta = layout, meta | {"layout": layout.text}
+        self.roll()
+
+    def roll(self, *, heap: int = 0, control_size: int = 0, wait: Callable[[], bool] = bool) -> None:
+        """Go on in the next segment; the current one is closed at the next `publish`.
+
+        Args:
+            heap: Bytes of heap that it needs at least.
+            control_size: Bytes of the largest control record that it needs to hold.
+            wait: Called while there is no room; true means to try again.
+
+        Raises:
+            SpoolFull: There is no room.
+        """
+        while True:
+            try:
+                with self._lock:
+                    segment = self._take(heap, control_size)
+                break
+            except SpoolFull:
+                if not wait():
+                    raise
+        if self.opened:
+            word = pack_word(self.row, self.control_at, closed=True)
+            self._closing.append((self.segment, word, self.heap_at))
+        self._enter(segment)
+        self.on_segment(segment)
+
+    def prepare(self) -> None:
+        """Make the next segment ahead of need (background thread).
+
+        Raises:
+            SpoolFull: There is no room.
+        """
+        used = max(self.row / max(self.segment.shape.rows, 1), self.heap_at / max(self.segment.shape.heap, 1))
+        if not self.opened or used < PREPARE_AT:
+            return
+        with self._lock:
+            if self._spare is None and not self._dropped:
+                self._spare = self._create(0)
+
+    def put_bytes(self, raw: bytes) -> int:
+        """Copy bytes into the heap; returns where they are.
+
+        Raises:
+            HeapFull: The segment's heap has no room for them.
+        """
+        at = self.heap_at
+        end = at + len(raw)
+        if end > self.segment.shape.heap:
+            raise HeapFull(len(raw))
+        self.segment.heap[at:end] = raw
+        self.heap_at = end
+        return at
+
+    def has_control(self, size: int, *, reserve: int) -> bool:
+        """Whether a control record of `size` bytes leaves room to close `reserve` episodes."""
+        return self.control_at + size + reserve * END_RESERVE <= self.segment.shape.control
+
+    def put_control(self, raw: bytes) -> int:
+        """Append a control record; returns where it is. It is seen with the next `publish`."""
+        at = self.control_at
+        self.segment.control[at : at + len(raw)] = raw
+        self.control_at = at + len(raw)
+        self.largest_control = max(self.largest_control, len(raw))
+        return at
+
+    def publish(self) -> None:
+        """Make everything before `row` visible; what was rolled away from is closed, the newest first."""
+        self.segment.word[0] = pack_word(self.row, self.control_at)
+        while self._closing:
+            segment, word, _ = self._closing.pop()
+            segment.word[0] = word
+
+    def rollback(self) -> None:
+        """Forget what was not published. Segments that were begun meanwhile stay in the stream, empty."""
+        if self._closing:
+            begun = [segment for segment, _, _ in self._closing[1:]] + [self.segment]
+            self.segment, _, self.heap_at = self._closing[0]
+            self._closing.clear()
+            for segment in begun:
+                segment.word[0] = pack_word(0, 0, closed=True)
+            self.limit = self.segment.shape.rows - 2 * self.slots + 1
+        self.row, self.control_at, _ = self.segment.published()
+
+    def finish(self) -> None:
+        """Publish, and mark that nothing follows."""
+        self.publish()
+        self.segment.word[0] = pack_word(self.row, self.control_at, closed=True)
+        self.drop_spare()
+
+    def drop_spare(self) -> None:
+        """Let go of the segment that was made ahead."""
+        with self._lock:
+            self._dropped = True
+            self._discard_spare()
+
+    def _take(self, heap: int, control_size: int) -> Segment:
+        spare, self._spare = self._spare, None
+        self.largest_control = max(self.largest_control, control_size)
+        if spare is not None and (
+            spare.shape.heap - HEAP_START < heap or spare.shape.control < self._control(spare)
+        ):
+            spare.unlink()
+            self._number -= 1
+            spare = None
+        return spare if spare is not None else self._create(heap)
+
+    def _create(self, heap: int) -> Segment:
+        try:
+            return self._create_of_size(heap)
+        except SpoolFull:
+            if self._size == MIN_SEGMENT:
+                raise
+            self._size = MIN_SEGMENT  # where there is little room, small segments are free again sooner
+            return self._create_of_size(heap)
+
+    def _create_of_size(self, heap: int) -> Segment:
+        shape = self._plan(heap)
+        size = shape.offsets(4096)[3]
+        self._directory.make_room(size)
+        path = self._path / f"{self._number + 1:08d}.seg"
+        try:
+            segment = Segment.create(path, shape, self._meta)
+        except OSError as error:
+            raise SpoolFull(f"no segment of {size} bytes: {error.strerror}") from error
+        self._number += 1
+        self._size = min(2 * self._size, MAX_SEGMENT)
+        segment.populate()
+        return segment
+
+    def _control(self, segment: Segment) -> int:
+        """Control bytes that the largest record needs, with what is kept to close all episodes."""
+        return self.largest_control + segment.shape.slots * END_RESERVE
+
+    def _plan(self, heap: int) -> SegmentShape:
+        per_row = self.heap_at / self.row if self.opened and self.row else 0.0
+        shape = plan(
+            self._layout, self.slots, size=self._size, heap_per_row=per_row, start_bytes=self.largest_control
+        )
+        wanted = min(max(shape.heap, 2 * heap + HEAP_START), MAX_HEAP)
+        return SegmentShape(shape.layout, shape.slots, shape.rows, shape.control, wanted)
+
+    def _enter(self, segment: Segment) -> None:
+        self.segment = segment
+        self.row = self.control_at = 0
+        self.heap_at = HEAP_START
+        self.limit = segment.shape.rows - 2 * self.slots + 1
+
+    def _discard_spare(self) -> None:
+        if self._spare is not None:
+            self._spare.unlink()
+            self._spare = None
+            self._number -= 1
+
+
+class HeapFull(Exception):
+    """The heap of the segment has no room for `size` bytes more."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
+
+
+class _NoSegment:
+    """Stands for the segment before the first one."""
+
+    shape = SegmentShape(Layout((), ()), 1, 0, 0, 0)
+    word = np.zeros(1, np.uint64)
+
+
+_NO_SEGMENT: Any = _NoSegment()
+
+
+def _ignore(_: Segment) -> None:
+    """Nobody listens."""
+
+
+__all__ = ["HeapFull", "StreamWriter", "control"]

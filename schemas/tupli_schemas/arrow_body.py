@@ -1,0 +1,109 @@
+"""Untrusted Arrow: a body that must hold one record batch of a known schema, and nothing else.
+
+The schema is compared before any column is read, compression is refused before anything could be inflated
+(1.9 kB can become 50 MB), and `validate(full=True)` stands between the bytes and everything that trusts offsets.
+"""
+
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tupli_schemas.errors import EventError
+
+_END: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+_COMPRESSION_FIELD: Final = 3
+"""`compression` in Arrow's `RecordBatch` table (Message.fbs)."""
+_HEADER_FIELD: Final = 2
+"""`header` in Arrow's `Message` table."""
+
+
+def read_one_batch(body: bytes, schema: pa.Schema, *, place: str) -> pa.RecordBatch:
+    """The record batch of an Arrow stream that holds exactly one.
+
+    Raises:
+        EventError: The bytes are cut or damaged, hold something else or something more, are compressed, or nulls.
+    """
+    try:
+        batch = _read(body, schema, place)
+        batch.validate(full=True)
+    except EventError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError) as error:
+        raise EventError(f"not a valid Arrow stream ({type(error).__name__})", place=place) from error
+    if any(column.null_count for column in batch.columns):
+        raise EventError("nulls where every column is required", place=place)
+    return batch
+
+
+def require_bits(batch: pa.RecordBatch, names: list[str], *, place: str) -> None:
+    """That these columns of bytes hold nothing but 0 and 1.
+
+    Raises:
+        EventError: One holds something else.
+    """
+    for name in names:
+        column = batch.column(name)
+        flat = column.flatten() if pa.types.is_fixed_size_list(column.type) else column
+        if len(flat) and pc.max(flat).as_py() > 1:
+            raise EventError("holds something else than 0 and 1", place=f"{place}.{name}")
+
+
+def _read(body: bytes, schema: pa.Schema, place: str) -> pa.RecordBatch:
+    source = pa.BufferReader(body)
+    messages = _messages(source, place)
+    if [message.type for message in messages] != ["schema", "record batch"]:
+        raise EventError("not exactly one record batch", place=place)
+    if source.tell() != len(body) or not body.endswith(_END):
+        raise EventError("the Arrow stream does not end where the body ends", place=place)
+    if not pa.ipc.read_schema(messages[0]).equals(schema, check_metadata=True):
+        raise EventError("the Arrow schema is not that of the layout", place=place)
+    if _is_compressed(messages[1].metadata.to_pybytes()):
+        raise EventError("the Arrow body is compressed", place=place)
+    return pa.ipc.read_record_batch(messages[1], schema)
+
+
+def _messages(source: pa.BufferReader, place: str) -> list[pa.Message]:
+    """At most three messages: more than enough to know that there are too many."""
+    reader = pa.ipc.MessageReader.open_stream(source)
+    found: list[pa.Message] = []
+    for message in reader:
+        found.append(message)
+        if len(found) > 2:
+            raise EventError("not exactly one record batch", place=place)
+    return found
+
+
+def _is_compressed(metadata: bytes) -> bool:
+    """Whether a `Message` flatbuffer holds a `RecordBatch` with compression.
+
+    pyarrow has no question for it. Arrow has verified the flatbuffer when it read the message; offsets outside
+    are refused here all the same.
+    """
+    try:
+        header = _field(metadata, _u32(metadata, 0), _HEADER_FIELD)
+        if header is None:
+            return False
+        return _field(metadata, header + _u32(metadata, header), _COMPRESSION_FIELD) is not None
+    except IndexError as error:
+        raise EventError("the header of the record batch is damaged") from error
+
+
+def _field(data: bytes, table: int, index: int) -> int | None:
+    """Where a table's field is, or None when the table does not have it."""
+    vtable = table - int.from_bytes(_bytes(data, table, 4), "little", signed=True)
+    slot = 4 + 2 * index
+    if slot >= int.from_bytes(_bytes(data, vtable, 2), "little"):
+        return None
+    offset = int.from_bytes(_bytes(data, vtable + slot, 2), "little")
+    return table + offset if offset else None
+
+
+def _u32(data: bytes, at: int) -> int:
+    return int.from_bytes(_bytes(data, at, 4), "little")
+
+
+def _bytes(data: bytes, at: int, count: int) -> bytes:
+    if not 0 <= at <= len(data) - count:
+        raise IndexError(at)
+    return data[at : at + count]

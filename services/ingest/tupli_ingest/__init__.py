@@ -1,0 +1,1 @@
+"""Tupli ingest service."""

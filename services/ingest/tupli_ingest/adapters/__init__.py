@@ -1,0 +1,1 @@
+"""What the ingest core meets in the world: SQLite, ClickHouse, files."""

@@ -1,0 +1,101 @@
+"""ClickHouse in process: one handle for statements and inserts, with errors in the store port's words."""
+
+import contextlib
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import clickhouse_connect
+import pyarrow as pa
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from tupli_ingest.core.errors import RowsRefused, StoreFull, StoreUnavailable
+from tupli_schemas.tables import FINAL_SETTINGS, INSERT_SETTINGS
+
+# Codes with which the engine says that the rows themselves are at fault (ErrorCodes.cpp): sizes or types that do not
+# match, text that cannot be parsed, values out of range. Anything else may pass later, and is tried again.
+_CODES_OF_ROWS: Final = frozenset(
+    {6, 9, 20, 26, 27, 36, 38, 41, 43, 44, 53, 69, 70, 72, 117, 131, 190, 321, 349, 467}
+)
+RELEASE_BYTES: Final = 8 * 1024 * 1024
+_NO_SPACE: Final = 243
+_READ_SETTINGS: Final[dict[str, Any]] = {
+    "output_format_arrow_string_as_string": 0,  # text columns hold bytes that need not be UTF-8
+    "output_format_arrow_fixed_string_as_fixed_byte_array": 1,
+}
+
+
+class ChdbClient:
+    """Statements and inserts on one chDB handle; calls from several threads take turns.
+
+    Raises:
+        StoreUnavailable: The engine cannot be opened at the path.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        with _translated():
+            self._client = clickhouse_connect.get_client(interface="chdb", path=str(path))
+        self._inserted = 0
+
+    def command(self, sql: str, settings: dict[str, Any] | None = None) -> None:
+        """Run a statement that answers nothing.
+
+        Raises:
+            StoreUnavailable: It failed.
+        """
+        with _translated():
+            self._client.command(sql, settings=settings)
+
+    def column(self, sql: str) -> list[str]:
+        """The first column of a query's answer, as text."""
+        with _translated():
+            return [str(row[0]) for row in self._client.query(sql).result_rows]
+
+    def table(self, sql: str) -> pa.Table:
+        """A query's whole answer, read with the pinned settings of FINAL; text and bytes as binary."""
+        with _translated():
+            return self._client.query_arrow(sql, settings=_READ_SETTINGS | FINAL_SETTINGS, use_strings=False)
+
+    def insert(self, database: str, table: str, rows: pa.Table) -> None:
+        """Insert rows, synced to disk on return.
+
+        Raises:
+            RowsRefused: The rows themselves are at fault.
+            StoreFull: No space.
+            StoreUnavailable: Anything else; the same rows may be tried again.
+        """
+        with _translated():
+            self._client.insert_arrow(table, rows, database=database, settings=INSERT_SETTINGS)
+        self._inserted += rows.nbytes
+        if self._inserted >= RELEASE_BYTES:
+            self._inserted = 0
+            self.release_memory()
+
+    def release_memory(self) -> None:
+        """Give back what the allocators of engine and Arrow keep: measured 190 MB after 1 M rows, in under 1 ms."""
+        with _translated():
+            self._client.command("SYSTEM JEMALLOC PURGE")
+        pa.default_memory_pool().release_unused()
+
+    def close(self) -> None:
+        """Close the handle."""
+        self._client.close()
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except ClickHouseError as error:
+        code = getattr(error, "code", None)
+        if code == _NO_SPACE or "No space left" in str(error):
+            raise StoreFull("the store's file system is full") from error
+        if code in _CODES_OF_ROWS:
+            raise RowsRefused(f"the store refuses the rows (code {code})") from error
+        raise StoreUnavailable(f"the store does not answer (code {code})") from error
+    except (OSError, pa.ArrowException, RuntimeError) as error:
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            raise StoreFull("the store's file system is full") from error
+        raise StoreUnavailable(f"the store does not answer ({type(error).__name__})") from error

@@ -1,0 +1,87 @@
+"""Dead letters in the SQLite log's own topic: each once, under a limit."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import orjson
+
+from tupli_ingest.adapters.sqlite_log import SqliteLog
+from tupli_ingest.core.ports import DeadLetter
+from tupli_schemas.events import DEAD_LETTERS_TOPIC
+from tupli_schemas.ids import LOCAL_SUBJECT
+from tupli_schemas.records import Envelope, NewRecord, Position, Record
+
+Identity = tuple[str, Position, str]
+OUR_FAULT: Final = frozenset({"undecodable", "rows_refused"})
+_READ_BYTES: Final = 8 * 1024 * 1024
+
+
+class SqliteDeadLetters:
+    """`DeadLetters` as records of `tupli.dead-letters.v1`.
+
+    Before new letters are kept, `limit` is told how many of them cannot be a caller's doing, because the gateway has
+    checked what it accepted; it may raise `TooManyDeadLetters`. A caller who appends to another's stream must not be
+    able to stop the processor.
+    """
+
+    def __init__(self, log: SqliteLog, *, limit: Callable[[int], None], now_ms: Callable[[], int]) -> None:
+        self._log = log
+        self._limit = limit
+        self._now_ms = now_ms
+        self._lock = threading.Lock()
+        self._kept: set[Identity] = set()
+        self._next = 0
+
+    def put(self, letters: Sequence[DeadLetter]) -> None:
+        """See `DeadLetters.put`."""
+        with self._lock:
+            self._catch_up()
+            new = {identity_of(letter): letter for letter in letters}
+            new = {identity: letter for identity, letter in new.items() if identity not in self._kept}
+            if not new:
+                return
+            self._limit(sum(letter.code in OUR_FAULT for letter in new.values()))
+            self._log.append_now(DEAD_LETTERS_TOPIC, [self._record(letter) for letter in new.values()])
+            self._catch_up()
+
+    def read(self, after: int | None = None, max_records: int = 1_000) -> list[DeadLetter]:
+        """See `DeadLetters.read`."""
+        start = 0 if after is None else after + 1
+        records = self._log.read(DEAD_LETTERS_TOPIC, start, max_bytes=_READ_BYTES, max_records=max_records)
+        return [_letter(record) for record in records]
+
+    def _catch_up(self) -> None:
+        """Learn which letters the topic has."""
+        while records := self._log.read(DEAD_LETTERS_TOPIC, self._next, max_bytes=_READ_BYTES):
+            self._kept.update(identity_of(_letter(record)) for record in records)
+            self._next = records[-1].position.offset + 1
+
+    def _record(self, letter: DeadLetter) -> NewRecord:
+        head: dict[str, Any] = {
+            "topic": letter.topic,
+            "position": [letter.position.generation, letter.position.partition, letter.position.offset],
+            "code": letter.code,
+            "reason": letter.reason,
+        }
+        envelope = Envelope(event="DeadLetter", version=1, subject=LOCAL_SUBJECT, received_at=self._now_ms())
+        raw = orjson.dumps(head)
+        return NewRecord(letter.key, envelope, len(raw).to_bytes(4, "little") + raw + letter.payload)
+
+
+def identity_of(letter: DeadLetter) -> Identity:
+    """What makes two letters one."""
+    return letter.topic, letter.position, letter.code
+
+
+def _letter(record: Record) -> DeadLetter:
+    size = int.from_bytes(record.payload[:4], "little")
+    head = orjson.loads(record.payload[4 : 4 + size])
+    return DeadLetter(
+        topic=head["topic"],
+        position=Position(*head["position"]),
+        key=record.key,
+        code=head["code"],
+        reason=head["reason"],
+        payload=record.payload[4 + size :],
+    )

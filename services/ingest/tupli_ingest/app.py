@@ -1,0 +1,242 @@
+"""Composition of the ingest service over embedded parts: SQLite log, chDB, threads. Importing this does nothing."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from fastapi import APIRouter, FastAPI
+
+from tupli_ingest.adapters.chdb_client import ChdbClient
+from tupli_ingest.adapters.data_lock import DataLock
+from tupli_ingest.adapters.generations import Generations
+from tupli_ingest.adapters.sqlite_dead_letters import SqliteDeadLetters
+from tupli_ingest.adapters.sqlite_log import LogLimits, SqliteLog
+from tupli_ingest.core.pipeline import Pipeline
+from tupli_ingest.core.ports import EpisodeKey, EpisodeStore, StoredStream
+from tupli_ingest.http.bodies import InFlight
+from tupli_ingest.http.commands import CommandLimits, commands_router
+from tupli_ingest.http.events import EventLimits, events_router
+from tupli_ingest.http.gateway import Gateway
+from tupli_ingest.http.health import health_router
+from tupli_ingest.http.identity import Identify, local_caller
+from tupli_ingest.http.problem_answers import RequestContext, install_problem_answers
+from tupli_ingest.http.rebuilds import rebuild_router
+from tupli_ingest.http.streams import streams_router
+from tupli_ingest.processing.dead_letter_limit import DeadLetterLimit
+from tupli_ingest.processing.eraser import Eraser
+from tupli_ingest.processing.processor import BlockLimits, Engine, Processor
+from tupli_ingest.processing.projector import Projector
+from tupli_ingest.processing.readiness import Readiness
+from tupli_ingest.processing.rebuilder import Opened, Parts, Rebuilder, RebuildLimits
+from tupli_ingest.processing.watched_store import WatchedStore
+from tupli_ingest.settings import IngestSettings
+
+LOG_NAME: Final = "log.sqlite3"
+STORE_NAME: Final = "store"
+IN_FLIGHT_BODIES: Final = 8
+LINGER_STEPS: Final = ((2_000, 5), (20_000, 20))
+"""From so many records behind, recorders are asked to gather that many times as long."""
+MAX_LINGER_MS: Final = 2_000
+
+
+class IngestParts:
+    """The service, put together but not started.
+
+    Attributes:
+        router: Routes under `/ingest/v1`, to be mounted in another app.
+        app: An app of its own: the routes, `/livez`, `/readyz`, problem documents and request ids.
+        store_path: The chDB folder, which others in this process may open to read.
+
+    Raises:
+        DataDirectoryBusy: Another process uses the folder; the message names it.
+        IngestError: Log or store cannot be opened.
+    """
+
+    def __init__(
+        self, settings: IngestSettings, *, data_dir: Path, clock: Callable[[], float], identify: Identify
+    ) -> None:
+        self.settings = settings
+        self._clock = clock
+        self.store_path = data_dir / STORE_NAME
+        with ExitStack() as opened:
+            opened.callback(DataLock(data_dir).release)
+            limits = LogLimits(
+                settings.log_queue_bytes, settings.log_commit_bytes, settings.log_reserve_bytes
+            )
+            self.log = SqliteLog(data_dir / LOG_NAME, limits=limits)
+            opened.callback(self.log.close)
+            self._resources = opened
+            self.generations = Generations(self._new_client(), max_step_tables=settings.max_step_tables)
+            for leftover in self.generations.others():
+                self.generations.drop(leftover)
+            self._build_workers()
+            self._resources = opened.pop_all()
+        self.router = self._build_router(identify)
+        self.app = build_app(self)
+
+    def _new_client(self) -> ChdbClient:
+        """A handle of its own (calls on one handle take turns), closed with the service."""
+        client = ChdbClient(self.store_path)
+        self._resources.callback(client.close)
+        return client
+
+    def _build_workers(self) -> None:
+        settings = self.settings
+        retry = settings.retry_max_s
+        generation = self.generations.serving()
+        self._view_client = self._new_client()
+        self._view = self.generations.open(generation, client=self._view_client)
+        self._view_generation = generation
+        letters, _ = self._dead_letters()
+        self.projector = Projector(
+            self.log, self.log, letters, self._open_store(generation), generation, retry_max_s=retry
+        )
+        self.eraser = Eraser(
+            self._open_store(generation), generation, self.projector.is_deleted, retry_max_s=retry
+        )
+        self.projector.on_deleted = self.eraser.look_for
+        self.processor = Processor(self._open(generation, start=None).engine, self.log, retry_max_s=retry)
+        self.rebuilder = Rebuilder(
+            self.generations,
+            lambda following: self._open(following, start=0),
+            Parts(self.processor, self.projector, self.eraser),
+            limits=RebuildLimits(settings.catchup_pause_records, settings.old_generation_grace_s),
+            retry_max_s=retry,
+        )
+        self._workers = {
+            "projector": self.projector,
+            "processor": self.processor,
+            "eraser": self.eraser,
+            "rebuilder": self.rebuilder,
+        }
+        self.readiness = Readiness(self.log.writable, self._view, self._workers)
+        self.readiness.caught_up = lambda: self.projector.lag <= 0
+
+    def _open_store(self, generation: int) -> EpisodeStore:
+        """A generation's store on a handle of its own."""
+        return self.generations.open(generation, client=self._new_client())
+
+    def _dead_letters(self) -> tuple[SqliteDeadLetters, DeadLetterLimit]:
+        settings = self.settings
+        limit = DeadLetterLimit(
+            ratio=settings.dead_letter_ratio,
+            window=settings.dead_letter_window,
+            run=settings.dead_letter_run,
+        )
+        return SqliteDeadLetters(self.log, limit=limit.check, now_ms=self._now_ms), limit
+
+    def _open(self, generation: int, *, start: int | None) -> Opened:
+        """A generation's store and the engine that fills it, from `start` or where its group was."""
+        store = self._open_store(generation)
+        letters, limit = self._dead_letters()
+        settings = self.settings
+        blocks = BlockLimits(settings.block_bytes, settings.block_rows, settings.read_bytes)
+
+        def written(keys: list[EpisodeKey]) -> None:
+            if self.eraser.generation == generation:
+                self.eraser.written(keys)
+
+        pipeline = Pipeline(WatchedStore(store, written), letters)
+        return Opened(Engine(generation, pipeline, self.log, self.log, blocks, limit, start=start), store)
+
+    def _build_router(self, identify: Identify) -> APIRouter:
+        settings = self.settings
+        gateway = Gateway(self.projector.knows_benchmark, self._now_ms)
+        in_flight = InFlight(IN_FLIGHT_BODIES * settings.max_body_bytes, settings.retry_after_s)
+        event_limits = EventLimits(settings.max_body_bytes, settings.max_event_bytes, settings.retry_after_s)
+        command_limits = CommandLimits(
+            settings.max_command_bytes, settings.command_timeout_s, settings.retry_after_s
+        )
+        router = APIRouter()
+        router.include_router(
+            events_router(
+                self.log,
+                gateway.events,
+                identify=identify,
+                in_flight=in_flight,
+                limits=event_limits,
+                linger_ms=self._linger_ms,
+            )
+        )
+        router.include_router(
+            commands_router(
+                self.log,
+                self.projector,
+                gateway.command,
+                identify=identify,
+                in_flight=in_flight,
+                limits=command_limits,
+            )
+        )
+        router.include_router(streams_router(self._load_stream))
+        router.include_router(rebuild_router(self.rebuilder))
+        return router
+
+    async def checks(self) -> dict[str, str]:
+        """Names of readiness checks to what is wrong, an empty text for nothing."""
+        return await asyncio.to_thread(self.readiness.checks)
+
+    def start(self) -> None:
+        """Start the threads."""
+        for worker in self._workers.values():
+            worker.start()
+
+    def stop(self, timeout: float = 30.0) -> None:
+        """Process what the log has, for at most `timeout` seconds, then close everything.
+
+        What is not processed by then is kept by the log, and processed after the next start.
+        """
+        self.rebuilder.stop()
+        self.processor.drain(timeout)
+        for worker in (self.projector, self.eraser):
+            worker.stop(timeout=5)
+        self._resources.close()
+
+    def _load_stream(self, stream: bytes) -> StoredStream:
+        return self._current_view().load_streams({stream: None})[stream]
+
+    def _current_view(self) -> EpisodeStore:
+        """The serving generation on the readers' handle."""
+        generation = self.processor.engine.generation
+        if generation != self._view_generation:
+            self._view = self.generations.open(generation, client=self._view_client)
+            self._view_generation = generation
+        return self._view
+
+    def _linger_ms(self) -> int:
+        """How long recorders may gather rows: longer the further the processor is behind."""
+        lag = self.processor.engine.lag
+        factor = max((factor for records, factor in LINGER_STEPS if lag >= records), default=1)
+        return min(self.settings.linger_ms * factor, MAX_LINGER_MS)
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1_000)
+
+
+def build_app(parts: IngestParts) -> FastAPI:
+    """The service's own app; it neither starts nor stops the parts."""
+    app = FastAPI(title="Tupli ingest", docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(parts.router)
+    app.include_router(health_router(parts.checks))
+    install_problem_answers(app)
+    app.add_middleware(RequestContext, clock=time.monotonic)
+    return app
+
+
+def build(
+    settings: IngestSettings,
+    *,
+    data_dir: Path,
+    clock: Callable[[], float] = time.time,
+    identify: Identify = local_caller,
+) -> IngestParts:
+    """The service on a data directory, which stays locked until `stop`; `clock` gives seconds since the epoch.
+
+    Raises:
+        DataDirectoryBusy: Another process uses the folder; the message names it.
+        IngestError: Log or store cannot be opened.
+    """
+    return IngestParts(settings, data_dir=data_dir, clock=clock, identify=identify)

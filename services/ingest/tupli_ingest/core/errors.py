@@ -1,0 +1,75 @@
+"""What can go wrong in ingest, split by what the caller does next.
+
+IngestError
+├── Unavailable          try again later, nothing was lost
+│   ├── Overloaded       too much waits already; nothing of the call was kept
+│   ├── LogUnavailable   the log cannot be reached or does not answer
+│   └── StoreUnavailable the store cannot be reached or does not answer
+├── Full                 answer "no space" and go on when there is some
+│   ├── LogFull          the log's disk or quota is full; nothing of the call was kept
+│   └── StoreFull        the store's disk is full; the write may be repeated as it is
+├── Refused              do not repeat: the input is at fault
+│   ├── RequestRefused   a request to the gateway; names the event and the field
+│   └── RowsRefused      rows that the store will never take; found by halving
+├── TooManyDeadLetters   stop the process: a bad deploy must not drain into dead letters
+└── Bug                  stop the process: a promise between our own parts is broken
+"""
+
+from tupli_schemas.problems import Problem
+
+
+class IngestError(Exception):
+    """Root of everything that ingest raises on purpose."""
+
+
+class Unavailable(IngestError):
+    """Try again later; nothing was lost."""
+
+
+class Overloaded(Unavailable):
+    """Too much waits already; nothing of the call was kept."""
+
+
+class LogUnavailable(Unavailable):
+    """The log cannot be reached or does not answer."""
+
+
+class StoreUnavailable(Unavailable):
+    """The store cannot be reached or does not answer."""
+
+
+class Full(IngestError):
+    """There is no space; go on when there is some."""
+
+
+class LogFull(Full):
+    """The log's disk or quota is full; nothing of the call was kept."""
+
+
+class StoreFull(Full):
+    """The store's disk is full; the write may be repeated as it is."""
+
+
+class Refused(IngestError):
+    """The input is at fault; repeating it as it is cannot help."""
+
+
+class RequestRefused(Refused):
+    """A request that breaks the contract; `problem` is the answer, `index` the event it is about."""
+
+    def __init__(self, problem: Problem, index: int | None = None) -> None:
+        super().__init__(f"{problem.place}: {problem.detail}" if problem.place else problem.detail)
+        self.problem = problem
+        self.index = index
+
+
+class RowsRefused(Refused):
+    """Rows that the store will never take, however often they are written."""
+
+
+class TooManyDeadLetters(IngestError):
+    """More dead letters than the limit allows; a person must look."""
+
+
+class Bug(IngestError):
+    """A promise between our own parts is broken."""

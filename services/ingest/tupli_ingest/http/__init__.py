@@ -1,0 +1,1 @@
+"""The ingest service over HTTP: routers, problem documents, limits."""

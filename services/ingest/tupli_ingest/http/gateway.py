@@ -1,0 +1,68 @@
+"""What the gateway makes of requests: events and commands as records, stamped with what a client may not claim."""
+
+from collections.abc import Callable, Sequence
+
+from tupli_ingest.core.catalog import check_command
+from tupli_ingest.core.errors import RequestRefused
+from tupli_ingest.core.validation import Accepted, Sender, accept_frames
+from tupli_ingest.http.identity import Caller
+from tupli_ingest.logs import request_id
+from tupli_schemas.errors import ContractError
+from tupli_schemas.events import EpisodeStarted, decode_event
+from tupli_schemas.framing import Frame
+from tupli_schemas.ids import id_text
+from tupli_schemas.problems import Problem
+from tupli_schemas.records import Envelope, NewRecord
+
+
+class Gateway:
+    """Checks and stamps. `knows_benchmark` says whether a benchmark exists; `now_ms` is the time of receipt."""
+
+    def __init__(self, knows_benchmark: Callable[[bytes], bool], now_ms: Callable[[], int]) -> None:
+        self._knows_benchmark = knows_benchmark
+        self._now_ms = now_ms
+
+    def events(self, frames: Sequence[Frame], caller: Caller) -> Accepted:
+        """The records of a request's events.
+
+        Raises:
+            RequestRefused: An event breaks its contract, or names a benchmark that does not exist.
+        """
+        sender = Sender(
+            subject=caller.subject,
+            received_at=self._now_ms(),
+            client=caller.client,
+            request_id=request_id.get(),
+        )
+        accepted = accept_frames(frames, sender)
+        for index, record in enumerate(accepted.records):
+            if record.envelope.event == EpisodeStarted.NAME:
+                self._check_benchmark(record.payload, index)
+        return accepted
+
+    def command(self, body: bytes, caller: Caller) -> tuple[str, NewRecord]:
+        """The id of a command and its record.
+
+        Raises:
+            RequestRefused: The command breaks its contract.
+        """
+        try:
+            command = check_command(body)
+        except ContractError as error:
+            raise RequestRefused(Problem("invalid_request", error.reason, error.place)) from error
+        envelope = Envelope(
+            event=command.NAME,
+            version=command.VERSION,
+            subject=caller.subject,
+            received_at=self._now_ms(),
+            client=caller.client,
+            request_id=request_id.get(),
+        )
+        return command.command_id, NewRecord(caller.subject, envelope, body)
+
+    def _check_benchmark(self, payload: bytes, index: int) -> None:
+        event = decode_event(payload)
+        if isinstance(event, EpisodeStarted) and not self._knows_benchmark(event.benchmark.id):
+            place = f"events[{index}].benchmark.id"
+            detail = f"there is no benchmark {id_text(event.benchmark.id)}"
+            raise RequestRefused(Problem("unknown_benchmark", detail, place), index)

@@ -1,0 +1,141 @@
+"""Every error is a problem document (RFC 9457) with a request id; no stack and no driver text reaches a caller."""
+
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tupli_ingest.logs import request_id
+from tupli_schemas.problems import MEDIA_TYPE, Problem
+
+REQUEST_ID_HEADER: Final = "x-request-id"
+_CODE_OF_STATUS: Final = {
+    400: "invalid_request",
+    403: "foreign_origin",
+    404: "not_found",
+    405: "invalid_request",
+    413: "too_large",
+    415: "unsupported_media_type",
+    422: "invalid_request",
+    429: "too_many_requests",
+}
+
+
+class Refused(Exception):
+    """Ends a request with a problem document."""
+
+    def __init__(self, problem: Problem, *, retry_after_s: int | None = None) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+        self.retry_after_s = retry_after_s
+
+
+def answer(problem: Problem, *, status: int | None = None, retry_after_s: int | None = None) -> Response:
+    """The response of a problem, with the id of the request."""
+    document = problem.to_json() | {"request_id": request_id.get()}
+    if status is not None:
+        document["status"] = status
+    headers = {} if retry_after_s is None else {"retry-after": str(retry_after_s)}
+    return Response(
+        orjson.dumps(document), status_code=document["status"], media_type=MEDIA_TYPE, headers=headers
+    )
+
+
+def json_answer(data: dict[str, Any], *, status: int = 200) -> Response:
+    """A response of JSON."""
+    return Response(orjson.dumps(data), status_code=status, media_type="application/json")
+
+
+def install_problem_answers(app: FastAPI) -> None:
+    """Make the app answer its own errors, the framework's and unforeseen ones as problem documents."""
+
+    async def refused(_request: Request, error: Exception) -> Response:
+        if not isinstance(error, Refused):
+            raise error
+        return answer(error.problem, retry_after_s=error.retry_after_s)
+
+    async def framework(_request: Request, error: Exception) -> Response:
+        if not isinstance(error, HTTPException):
+            raise error
+        code = _CODE_OF_STATUS.get(error.status_code, "invalid_request")
+        response = answer(Problem(code, str(error.detail)), status=error.status_code)
+        response.headers.update(error.headers or {})
+        return response
+
+    async def invalid(_request: Request, error: Exception) -> Response:
+        if not isinstance(error, RequestValidationError):
+            raise error
+        first: dict[str, Any] = next(iter(error.errors()), {})
+        place = ".".join(str(part) for part in first.get("loc", ()))
+        return answer(Problem("invalid_request", str(first.get("msg", "not valid")), place), status=422)
+
+    app.add_exception_handler(Refused, refused)
+    app.add_exception_handler(HTTPException, framework)
+    app.add_exception_handler(RequestValidationError, invalid)
+
+
+class RequestContext:
+    """ASGI middleware: gives each request its id, logs it, and answers what nobody foresaw without its text."""
+
+    def __init__(self, app: ASGIApp, *, clock: Callable[[], float]) -> None:
+        self._app = app
+        self._clock = clock
+        self._log = structlog.get_logger("tupli_ingest.http")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        token = request_id.set(_request_id(scope))
+        begun = self._clock()
+        sent: dict[str, int] = {}
+        try:
+            await self._app(scope, receive, _stamping(send, sent))
+        except Exception as error:  # noqa: BLE001 -- the edge of the process: the text stays in the log
+            self._log.exception("unforeseen error", path=scope["path"], error=type(error).__name__)
+            if not sent:
+                response = answer(
+                    Problem("internal", "Something went wrong; the request id finds it in the log.")
+                )
+                await response(scope, receive, _stamping(send, sent))
+        finally:
+            seconds = self._clock() - begun
+            self._log.info(
+                "request",
+                method=scope["method"],
+                path=scope["path"],
+                status=sent.get("status"),
+                seconds=seconds,
+            )
+            request_id.reset(token)
+
+
+def _stamping(send: Send, sent: dict[str, int]) -> Callable[[Message], Awaitable[None]]:
+    async def stamped(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            sent["status"] = message["status"]
+            own = [
+                (REQUEST_ID_HEADER.encode(), request_id.get().encode()),
+                (b"x-content-type-options", b"nosniff"),
+            ]
+            message["headers"] = [*message.get("headers", []), *own]
+        await send(message)
+
+    return stamped
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's id if it is a short plain word, else a new one."""
+    for name, value in scope["headers"]:
+        if name == REQUEST_ID_HEADER.encode() and 0 < len(value) <= 64:
+            text = value.decode("ascii", "replace")
+            if text.replace("-", "").replace("_", "").isalnum() and text.isascii():
+                return str(text)
+    return secrets.token_hex(8)

@@ -1,0 +1,1 @@
+"""The embedded stream processor and catalogue projector: threads over the pure core."""

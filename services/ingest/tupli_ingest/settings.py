@@ -1,0 +1,49 @@
+"""Settings of the ingest service, from `TUPLI_INGEST_*` variables; every figure has its unit in its name."""
+
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class IngestSettings(BaseSettings):
+    """What an operator may choose."""
+
+    model_config = SettingsConfigDict(env_prefix="TUPLI_INGEST_", extra="forbid", frozen=True)
+
+    # The gateway
+    max_body_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
+    max_event_bytes: int = Field(default=12 * 1024 * 1024, gt=0)
+    max_command_bytes: int = Field(default=4 * 1024 * 1024, gt=0)
+    linger_ms: int = Field(
+        default=100, ge=0, description="how long a lone recorder may gather rows before it sends"
+    )
+    command_timeout_s: float = Field(default=10.0, gt=0, description="then a command is answered with 202")
+    retry_after_s: int = Field(default=1, gt=0)
+
+    # The log
+    log_queue_bytes: int = Field(default=128 * 1024 * 1024, gt=0)
+    log_commit_bytes: int = Field(default=16 * 1024 * 1024, gt=0)
+    log_reserve_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=0, description="space that appends leave free"
+    )
+
+    # The processor
+    read_bytes: int = Field(default=4 * 1024 * 1024, gt=0, description="read from the log at once")
+    block_bytes: int = Field(default=8 * 1024 * 1024, gt=0)
+    block_rows: int = Field(default=200_000, gt=0)
+    retry_max_s: float = Field(default=5.0, gt=0)
+    max_step_tables: int = Field(default=500, gt=0)
+    dead_letter_ratio: float = Field(default=0.2, gt=0, le=1)
+    dead_letter_window: int = Field(default=1_000, gt=0, description="records over which the ratio is taken")
+    dead_letter_run: int = Field(
+        default=100, gt=0, description="so many dead letters in a row stop the processor"
+    )
+    catchup_pause_records: int = Field(
+        default=2_000, gt=0, description="a rebuild pauses the live one this close to the end"
+    )
+    old_generation_grace_s: float = Field(default=60.0, ge=0)
+
+    # Logs
+    log_format: Literal["json", "console"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"

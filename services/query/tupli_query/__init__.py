@@ -1,0 +1,1 @@
+"""Tupli query service."""

@@ -1,0 +1,1 @@
+"""What the query service reaches the world with: the columnar store."""

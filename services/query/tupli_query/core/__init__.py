@@ -1,0 +1,1 @@
+"""The pure core of the query service: filters to SQL, statements, the dataset stream."""

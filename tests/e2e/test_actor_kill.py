@@ -1,0 +1,185 @@
+"""Whatever is done to an actor, no completed step is lost, and none is there twice."""
+
+import mmap
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from support import actor
+from support.loop_oracle import Run, recorded_runs
+from support.tiny_server import TinyServer, tiny_server
+from tupli.errors import TransportError
+from tupli.recording.flush import FlushReport, flush_dead, status
+from tupli.transport import HttpTransport
+
+
+class Actor:
+    """A running actor, and what it says that it has completed."""
+
+    def __init__(self, mode: str, url: str, folder: Path) -> None:
+        counter = folder / "counter"
+        counter.write_bytes(bytes(4096))
+        self.spool = folder / "spool"
+        descriptor = os.open(counter, os.O_RDWR)
+        self._counter = memoryview(mmap.mmap(descriptor, 4096)).cast("Q")
+        os.close(descriptor)
+        args = [sys.executable, actor.__file__, mode, url, str(self.spool), str(counter)]
+        self.process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    @property
+    def completed(self) -> int:
+        return int(self._counter[0])
+
+    def wait_for(self, steps: int) -> None:
+        deadline = time.monotonic() + 60
+        while self.completed < steps:
+            assert self.process.poll() is None, self.process.communicate()[1]
+            assert time.monotonic() < deadline, "the actor does not get on"
+            time.sleep(0.001)
+
+    def kill(self) -> int:
+        """Kill it; returns how many steps it had completed."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.communicate()
+        return self.completed
+
+    def finish(self) -> tuple[int, str]:
+        _, errors = self.process.communicate(timeout=60)
+        return self.process.returncode, errors
+
+
+def flush(spool: Path, url: str) -> FlushReport:
+    transport = HttpTransport(url)
+    try:
+        return flush_dead(spool, transport)
+    finally:
+        transport.close()
+
+
+def check_walk(run: Run, first_action: int = 0) -> None:
+    """An episode of `Walk` is right in itself."""
+    for i, observation in enumerate(run.observations):
+        assert observation.tolist() == [*run.observations[0][:2], i]
+    assert run.rewards == [float(a) for a in run.actions]
+    assert [info["count"] for info in run.infos] == list(range(1, len(run.actions) + 1))
+    assert len(run.observations) == len(run.actions) + 1, "the last next observation is missing"
+
+
+def check_single(server: TinyServer, completed: int) -> None:
+    runs = recorded_runs(server.kept.events)
+    actions = [int(action) for run in runs for action in run.actions]
+    assert actions == list(range(len(actions)))
+    assert completed <= len(actions) <= completed + 1
+    for run in runs:
+        check_walk(run)
+        assert run.end is not None
+    assert runs[-1].end is not None
+    if len(runs[-1].actions) < actor.EPISODE:
+        assert (runs[-1].end.aborted, runs[-1].end.reason) == (True, "killed")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kill_at_any_moment_loses_nothing(seed: int, tmp_path: Path) -> None:
+    with tiny_server() as server:
+        running = Actor("single", server.url, tmp_path)
+        running.wait_for(random.Random(seed).randint(1, 60_000))
+        completed = running.kill()
+        report = flush(running.spool, server.url)
+        assert report.left == 0
+        assert not report.problems
+        check_single(server, completed)
+        assert not status(running.spool)
+        assert flush(running.spool, server.url).streams == 0
+
+
+def test_kill_of_a_vector_actor(tmp_path: Path) -> None:
+    with tiny_server() as server:
+        running = Actor("vector", server.url, tmp_path)
+        running.wait_for(3_000)
+        completed = running.kill()
+        flush(running.spool, server.url)
+        runs = recorded_runs(server.kept.events)
+        for slot in range(3):
+            mine = [run for run in runs if run.start is not None and run.start.slot == slot]
+            actions = [int(action) for run in mine for action in run.actions]
+            skipped = len(mine) - 1  # a next-step autoreset takes a step for each
+            assert completed <= actions[-1] + 1 <= completed + 1
+            assert len(actions) in (actions[-1] + 1 - skipped, actions[-1] + 2 - skipped)
+            for run in mine:
+                check_walk(run)
+
+
+def test_server_down_from_the_start(tmp_path: Path, free_port: int) -> None:
+    url = f"http://127.0.0.1:{free_port}"
+    running = Actor("single", url, tmp_path)
+    running.wait_for(20_000)
+    completed = running.kill()
+    with pytest.raises(TransportError):
+        flush(running.spool, url)
+    assert [entry.alive for entry in status(running.spool)] == [False]
+    with tiny_server(free_port) as server:
+        flush(running.spool, url)
+        check_single(server, completed)
+
+
+def test_a_hanging_server_does_not_stop_the_run(tmp_path: Path) -> None:
+    with tiny_server() as server:
+        server.fault = "hang"
+        running = Actor("single", server.url, tmp_path)
+        running.wait_for(30_000)
+        completed = running.kill()
+        server.fault = ""
+        flush(running.spool, server.url)
+        check_single(server, completed)
+
+
+def test_an_acknowledgement_that_got_lost_gives_no_duplicates(tmp_path: Path) -> None:
+    with tiny_server() as server:
+        running = Actor("single", server.url, tmp_path)
+        running.wait_for(2_000)
+        server.fault = "no answer"
+        running.wait_for(running.completed + 20_000)
+        completed = running.kill()
+        with pytest.raises(TransportError):
+            flush(running.spool, server.url)  # kept there, and not known here
+        server.fault = ""
+        flush(running.spool, server.url)
+        check_single(server, completed)  # compares repetitions number by number
+
+
+def test_exit_without_close_delivers(tmp_path: Path) -> None:
+    with tiny_server() as server:
+        running = Actor("exit", server.url, tmp_path)
+        code, errors = running.finish()
+        assert code == 0, errors
+        runs = recorded_runs(server.kept.events)
+        assert [len(run.actions) for run in runs] == [50, 50, 20]
+        assert runs[-1].end is not None
+        assert runs[-1].end.reason == "exit"
+        assert not status(running.spool)
+
+
+def test_control_c_delivers(tmp_path: Path) -> None:
+    with tiny_server() as server:
+        running = Actor("interrupt", server.url, tmp_path)
+        code, errors = running.finish()
+        assert code != 0
+        assert "KeyboardInterrupt" in errors
+        assert [len(run.actions) for run in recorded_runs(server.kept.events)] == [30]
+
+
+def test_a_forked_child_has_a_stream_of_its_own(tmp_path: Path) -> None:
+    with tiny_server() as server:
+        running = Actor("fork", server.url, tmp_path)
+        code, errors = running.finish()
+        assert code == 0, errors
+        runs = recorded_runs(server.kept.events)
+        assert len({run.start.stream for run in runs if run.start is not None}) == 2
+        by_length = sorted(([int(a) for a in run.actions] for run in runs), key=len)
+        assert by_length == [list(range(20)), [*range(30), *range(1000, 1010)]]

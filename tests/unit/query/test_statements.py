@@ -1,0 +1,170 @@
+"""What holds of every statement as text."""
+
+import re
+from typing import Any
+
+import pytest
+
+from tupli_query.core.context import Context, Selection
+from tupli_query.core.errors import BadCursor, BadOrder, BadSelection
+from tupli_query.core.sql import MAX_SQL, CompiledQuery, Params
+from tupli_query.core.statements import (
+    benchmark_order,
+    count_episodes,
+    episode_order,
+    list_benchmarks,
+    list_episodes,
+    metadata_keys,
+)
+from tupli_query.core.step_statements import PageEpisode, StepsQuery, count_steps, read_steps, step_columns
+from tupli_query.core.visibility import LOCAL, Visibility
+from tupli_schemas.errors import FilterError
+from tupli_schemas.filters import F, FilterOR
+from tupli_schemas.ids import LOCAL_SUBJECT, make_id
+from tupli_schemas.keys import UnknownKey
+from tupli_schemas.steps import Cell, Leaf, StepSchema
+from tupli_schemas.tables import FINAL_SETTINGS
+
+EVE = make_id(1, 2)
+CONTEXT = Context(database="g", visibility=Visibility(EVE, frozenset({"lab"})), now_ms=0)
+SCHEMA = StepSchema(
+    observation=(Leaf(".a", Cell("f4")), Leaf(".b", Cell("f4"))), action=(Leaf("", Cell("i8")),)
+)
+PAGE = [PageEpisode(EVE, EVE, make_id(1, 3), 4, is_whole=False)]
+SELECTION = Selection(benchmark_filter=F("name") == "x'; DROP", episode_filter=F("return") > 1)
+NEXT = F("next_observation.a") > 0
+
+
+def steps(**members: Any) -> StepsQuery:
+    values: dict[str, Any] = {"schema": SCHEMA, "page": PAGE} | members
+    return StepsQuery(**values)
+
+
+STATEMENTS = [
+    list_benchmarks(CONTEXT, F("name") == "x'; DROP", limit=3),
+    list_episodes(CONTEXT, SELECTION, order=episode_order(["-return"], CONTEXT), limit=3),
+    count_episodes(CONTEXT, SELECTION),
+    metadata_keys(CONTEXT, SELECTION, ["x'; DROP"]),
+    read_steps(CONTEXT, steps(tuple_filter=F("info.x'; DROP") == "x'; DROP")),
+    read_steps(CONTEXT, steps(tuple_filter=NEXT, next_observation=True, in_page_order=True, after_step=3)),
+    read_steps(CONTEXT, steps(next_observation=True, limit=3)),
+    count_steps(CONTEXT, steps(tuple_filter=NEXT)),
+]
+
+
+@pytest.mark.parametrize("query", STATEMENTS)
+def test_every_statement_reads_final_states_under_pinned_settings_for_one_subject(
+    query: CompiledQuery,
+) -> None:
+    text, settings = query.text.rsplit("\nSETTINGS ", 1)
+    for name, value in FINAL_SETTINGS.items():
+        assert f"{name} = {value}" in settings
+    assert "max_threads = 1" in settings
+    assert "PREWHERE" not in text
+    assert "DROP" not in text
+    for table in re.findall(r"(?:FROM|JOIN) g\.\w+(?: AS \w+)? (\w+)", text):
+        assert table == "FINAL"
+    named = set(re.findall(r"\{(p\d+):", query.text))
+    assert named == set(query.params)
+    assert EVE.hex() in query.params.values()
+    assert all(re.fullmatch(r"[0-9a-f,]*|-?[0-9.e+-]+|\[.*\]", value) for value in query.params.values())
+
+
+def test_no_query_without_a_visibility() -> None:
+    with pytest.raises(TypeError):
+        CompiledQuery(text="SELECT 1")  # type: ignore[call-arg]  # that is what is tested
+    with pytest.raises(TypeError, match="Visibility"):
+        CompiledQuery(None, "SELECT 1")  # type: ignore[arg-type]  # that is what is tested
+    assert "global" in LOCAL.scopes
+
+
+def test_a_statement_beyond_the_engine_s_limit_is_refused() -> None:
+    wide = FilterOR([F("info", f"k{i}").between(i, i + 1) for i in range(999)])
+    with pytest.raises(FilterError, match="too large"):
+        read_steps(CONTEXT, steps(tuple_filter=wide))
+    assert MAX_SQL < 262_144
+
+
+def test_steps_of_episodes_that_are_not_whole_end_at_their_prefix() -> None:
+    query = read_steps(CONTEXT, steps())
+    assert "step < transform(concat(benchmark, owner, episode)" in query.text
+    whole = read_steps(CONTEXT, steps(page=[PageEpisode(EVE, EVE, EVE, 4, is_whole=True)]))
+    assert "transform" not in whole.text
+    assert all("is_final = 0" in one.text for one in (query, whole))
+
+
+def test_a_page_is_read_from_the_rows_of_a_listing() -> None:
+    row = {"benchmark": EVE, "owner": EVE, "episode": EVE, "n_tuples": 4, "state": b"open", "layout": b""}
+    assert PageEpisode.of_row(row) == PageEpisode(EVE, EVE, EVE, 4, is_whole=False)
+    assert PageEpisode.of_row(row | {"state": "aborted"}).is_whole
+
+
+def test_columns_by_the_words_of_the_interface() -> None:
+    assert step_columns(["observation", "reward", "episode", "next_observation"], SCHEMA) == (
+        "o0",
+        "o1",
+        "reward",
+    )
+    assert step_columns(None, SCHEMA) == (
+        "o0",
+        "o1",
+        "a0",
+        "reward",
+        "terminated",
+        "truncated",
+        "time",
+        "info",
+    )
+    with pytest.raises(BadSelection, match="known: observation") as caught:
+        step_columns(["reward", "v"], SCHEMA)
+    assert caught.value.place == "columns[1]"
+
+
+def test_statuses_are_checked() -> None:
+    assert Selection(include=("open",)).statuses == (
+        "terminated",
+        "truncated",
+        "aborted",
+        "open",
+        "abandoned",
+    )
+    with pytest.raises(BadSelection) as caught:
+        Selection(include=("open", "x"))
+    assert caught.value.place == "include[1]"
+
+
+@pytest.mark.parametrize(
+    ("order_by", "error", "place"),
+    [
+        (["nothing"], UnknownKey, "order_by[0]"),
+        (["return", "-published_in"], BadOrder, "order_by[1]"),
+        ([3], BadOrder, "order_by[0]"),
+        (["-"], BadOrder, "order_by[0]"),
+        (["return"] * 9, BadOrder, "order_by"),
+    ],
+)
+def test_bad_orders_name_the_place(order_by: list[Any], error: type[Exception], place: str) -> None:
+    with pytest.raises(error) as caught:
+        episode_order(order_by, CONTEXT)
+    assert getattr(caught.value, "place", None) == place
+
+
+def test_cursors_come_back_and_belong_to_their_order() -> None:
+    order = episode_order(["-return", "run"], CONTEXT)
+    row = {"k0": 0, "k1": float("inf"), "k2": b"\xff", "k3": EVE, "k4": EVE, "k5": LOCAL_SUBJECT}
+    text = order.cursor_of(row, taken=5)
+    cursor = order.read_cursor(text)
+    assert cursor.values == (0, float("inf"), b"\xff", EVE, EVE, LOCAL_SUBJECT)
+    assert cursor.more == {"taken": 5}
+    assert benchmark_order((), CONTEXT).terms[0].expression == "id"
+    for wrong in (text[:-4], "", "AAAA", "é", text * 100, "bm90IGpzb24"):
+        with pytest.raises(BadCursor):
+            order.read_cursor(wrong)
+    with pytest.raises(BadCursor, match="another order"):
+        episode_order(["return", "run"], CONTEXT).read_cursor(text)
+
+
+def test_the_same_value_has_one_parameter() -> None:
+    params = Params()
+    assert params.text("a") == params.text("a") != params.text("b")
+    assert params.values == {"p0": "61", "p1": "62"}

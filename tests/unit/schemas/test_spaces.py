@@ -1,0 +1,388 @@
+"""Spaces and structures: what an environment gives is cut into columns and comes back as it was."""
+
+import json
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from support.sameness import same, same_number
+from support.strategies import NUMERIC_DTYPES, OTHER_DTYPES, array_of, arrays, spaces_with_samples, values
+from tupli._spaces import space_from_json, space_to_json, structure_from_json, structure_in_space
+from tupli_schemas.errors import SchemaMismatch
+from tupli_schemas.spaces import (
+    Graph,
+    Structure,
+    group_structure,
+    join_structures,
+    step_schema_of,
+    structure_of_space,
+    structure_of_value,
+    structure_of_values,
+)
+from tupli_schemas.steps import MAX_LEAVES, Leaf, StepSchema
+
+
+def through_json(data: Any) -> Any:
+    return json.loads(json.dumps(data))
+
+
+def there_and_back(structure: Structure, value: Any) -> Any:
+    """The value after its cells went as what Arrow gives: arrays of the storage dtype, or bytes."""
+    cells = structure.flatten(value)
+    for cell, leaf in zip(cells, structure.leaves(), strict=True):
+        if leaf.cell.is_opaque:
+            assert isinstance(cell, bytes)
+        else:
+            assert isinstance(cell, np.ndarray)
+            assert (cell.dtype, cell.shape) == (leaf.cell.dtype, leaf.cell.shape)
+    return Structure.from_json(through_json(structure.to_json()), graph=spaces.GraphInstance).unflatten(cells)
+
+
+def columns_of(structure: Structure, samples: list[Any]) -> list[Any]:
+    rows = [structure.flatten(sample) for sample in samples]
+    columns: list[Any] = []
+    for leaf, *cells in zip(structure.leaves(), *rows, strict=True):
+        if leaf.cell.is_opaque:
+            columns.append(cells)
+        else:
+            columns.append(np.stack([np.asarray(cell) for cell in cells]).view(leaf.cell.storage_dtype))
+    return columns
+
+
+@settings(max_examples=50, deadline=None)
+@given(spaces_with_samples())
+def test_samples_of_every_space_come_back_equal(drawn: tuple[gym.Space[Any], list[Any]]) -> None:
+    space, samples = drawn
+    structure = structure_in_space(space, *samples)
+    for sample in samples:
+        assert same_in_space(there_and_back(structure, sample), sample)
+
+
+def same_in_space(one: Any, other: Any) -> bool:
+    """As `same`; a graph inside a leaf of any value is a plain tuple."""
+    if isinstance(other, spaces.GraphInstance):
+        return all(map(same, tuple(one), tuple(other)))
+    if isinstance(other, dict):
+        return list(one) == list(other) and all(same_in_space(one[key], other[key]) for key in other)
+    if isinstance(other, tuple):
+        return len(one) == len(other) and all(map(same_in_space, one, other))
+    return same(one, other)
+
+
+@settings(max_examples=50, deadline=None)
+@given(spaces_with_samples(count=1))
+def test_the_json_of_a_space_is_the_space(drawn: tuple[gym.Space[Any], list[Any]]) -> None:
+    space, _ = drawn
+    data = through_json(space_to_json(space))
+    assert space_from_json(data) == space
+    assert through_json(space_to_json(space_from_json(data))) == data
+
+
+@settings(max_examples=50, deadline=None)
+@given(values)
+def test_values_without_a_space_come_back_equal(value: Any) -> None:
+    structure = structure_of_value(value)
+    back = there_and_back(structure, value)
+    assert same(back, str(value) if isinstance(value, str) else value)
+    assert structure_of_value(back) == structure
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.tuples(
+        st.sampled_from(NUMERIC_DTYPES + OTHER_DTYPES), st.sampled_from([(), (3,), (2, 2), (0,), (2, 0)])
+    ),
+    st.data(),
+)
+def test_batches_are_arrays_of_the_recorded_dtype(
+    of: tuple[str, tuple[int, ...]], data: st.DataObject
+) -> None:
+    rows = [data.draw(array_of(np.dtype(of[0]), of[1])) for _ in range(3)]
+    structure = structure_of_value({"x": rows[0], "t": ("text", None)})
+    batch = structure.unflatten_batch(columns_of(structure, [{"x": x, "t": ("text", None)} for x in rows]))
+    assert same(batch["x"], np.stack(rows).astype(of[0]))
+    assert batch["t"][0].tolist() == ["text"] * 3
+    assert batch["t"][1].tolist() == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("value", "leaves"),
+    [
+        (np.zeros(17, "f4"), [("", "f4[17]", "", None)]),
+        (np.zeros((2, 2), "u1"), [("", "u1[2,2]", "", None)]),
+        (np.int64(3), [("", "i8[]", "", None)]),
+        (3, [("", "i8[]", "", None)]),
+        (True, [("", "b1[]", "", None)]),
+        (0.5, [("", "f8[]", "", None)]),
+        ("x", [("", "text", "", None)]),
+        (None, [("", "raw", "", None)]),
+        (2**70, [("", "raw", "", None)]),
+        (np.zeros(2, "f2"), [("", "raw", "<f2", (2,))]),
+        (np.zeros(2, ">f4"), [("", "f4[2]", ">f4", (2,))]),
+        (np.zeros(2, "c8"), [("", "raw", "<c8", (2,))]),
+        (np.array(["a"]), [("", "raw", "", None)]),
+        (np.array([None]), [("", "raw", "", None)]),
+        ([1, 2, 3], [("", "i8[3]", "", None)]),
+        ([1, 2.5], [("[0]", "i8[]", "", None), ("[1]", "f8[]", "", None)]),
+        ([], [("", "raw", "", None)]),
+        (
+            {"b": 1, "a.b": (1.5, "x")},
+            [(".b", "i8[]", "", None), (".a%2Eb[0]", "f8[]", "", None), (".a%2Eb[1]", "text", "", None)],
+        ),
+        ({1: 2}, [("", "raw", "", None)]),
+        ({}, []),
+    ],
+)
+def test_the_leaves_of_values(value: Any, leaves: list[Any]) -> None:
+    structure = structure_of_value(value)
+    assert [(leaf.path, leaf.cell.text, leaf.dtype, leaf.shape) for leaf in structure.leaves()] == leaves
+    assert same(there_and_back(structure, value), value)
+
+
+def test_what_would_be_too_many_leaves_is_one() -> None:
+    assert len(structure_of_value({str(i): i for i in range(MAX_LEAVES)}).leaves()) == MAX_LEAVES
+    assert len(structure_of_value({str(i): i for i in range(MAX_LEAVES + 1)}).leaves()) == 1
+    deep: Any = 1.5
+    for _ in range(200):
+        deep = (deep,)
+    assert len(structure_of_value(deep).leaves()) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "cell"),
+    [
+        (np.zeros(2, "f4"), np.array([0.5, -0.0]), np.array([0.5, -0.0], "f4")),
+        (np.zeros(2, "f4"), np.array([np.nan, np.inf]), np.array([np.nan, np.inf], "f4")),
+        (np.zeros(2, "f4"), [1.0, 2.0], np.array([1, 2], "f4")),
+        (np.zeros(2, ">f4"), np.ones(2, "f4"), np.ones(2, "f4")),
+        (np.int64(0), 5, np.array(5)),
+        (0, np.int32(5), np.array(5)),
+        (0, 5.0, np.array(5)),
+        (np.zeros((), "u1"), 255, np.array(255, "u1")),
+        (np.zeros(1, "u8"), np.array([2**63 - 1]), np.array([2**63 - 1], "u8")),
+    ],
+)
+def test_a_cast_that_is_exact_is_done(first: Any, later: Any, cell: Any) -> None:
+    (got,) = structure_of_value(first).flatten(later)
+    assert same(got, cell)
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        (np.zeros(1, "f4"), np.array([0.1])),
+        (np.zeros(1, "f8"), np.array([2**53 + 1])),
+        (np.zeros(1, "f8"), np.array([2**63 - 1])),
+        (np.zeros(1, "f4"), np.array([0x7FF8000000000123], "u8").view("f8")),
+        (np.zeros(1, "i8"), np.array([-0.0])),
+        (np.zeros(1, "i8"), np.array([np.nan])),
+        (np.zeros(1, "i8"), np.array([2.0**63])),
+        (np.zeros(1, "i8"), np.array([2**63], "u8")),
+        (np.zeros(1, "u8"), np.array([-1])),
+        (np.zeros(1, "u1"), np.array([256])),
+        (np.zeros(1, "?"), np.array([2])),
+        (np.zeros(1, "f4"), np.array([1j])),
+        (np.zeros(1, "f4"), np.zeros(2, "f4")),
+        (np.zeros(1, "f4"), "x"),
+        (np.zeros(1, "f4"), None),
+        (np.zeros(1, "f4"), [[1.0], [1.0, 2.0]]),
+        (np.zeros(1, "f4"), np.array(["x"])),
+        (np.zeros(1, "M8[s]"), np.zeros(1)),
+        (1, 2**63),
+        ("x", 5),
+        ({"a": 1}, {"b": 1}),
+        ({"a": 1}, {"a": 1, "b": 1}),
+        ({"a": 1}, 5),
+        ((1, 2), (1,)),
+        ((1, 2), 5),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_and_the_leaf_is_named(first: Any, later: Any) -> None:
+    with pytest.raises(SchemaMismatch) as raised:
+        structure_of_value({"x": first}).flatten({"x": later})
+    assert raised.value.place.startswith(".x")
+
+
+@settings(max_examples=50, deadline=None)
+@given(arrays(NUMERIC_DTYPES), st.sampled_from(NUMERIC_DTYPES))
+def test_casts_are_exact_or_refused(array: np.ndarray[Any, Any], code: str) -> None:
+    structure = structure_of_value(np.zeros(array.shape, code))
+    try:
+        back = structure.unflatten(structure.flatten(array))
+    except SchemaMismatch:
+        return
+    assert back.dtype == np.dtype(code)
+    with np.errstate(all="ignore"):
+        assert same(back.astype(array.dtype), array)
+    assert all(same_number(a, b) for a, b in zip(back.ravel().tolist(), array.ravel().tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "joined"),
+    [
+        (np.zeros(2, "f4"), np.zeros(2), "f8[2]"),
+        (np.zeros(2, "u1"), np.zeros(2, "i1"), "i2[2]"),
+        (np.zeros(2, "f4"), np.zeros(3, "f4"), "raw"),
+        (1, 1.5, "f8[]"),
+        (1, "x", "raw"),
+        (None, np.zeros(2), "raw"),
+        (np.zeros(2, "M8[s]"), np.zeros(2), "raw"),
+    ],
+)
+def test_a_first_reset_and_a_first_step_have_a_common_type(one: Any, other: Any, joined: str) -> None:
+    structure = structure_of_values(None, {"a": one}, {"a": other})
+    assert [leaf.cell.text for leaf in structure.leaves()] == [joined]
+    for value in (one, other):
+        structure.flatten({"a": value})
+
+
+def test_structures_with_other_members_join_into_one_leaf() -> None:
+    assert (
+        join_structures(structure_of_value({"a": 1}), structure_of_value({"b": 1})).leaves()[0].cell.text
+        == "raw"
+    )
+    assert (
+        join_structures(structure_of_value((1,)), structure_of_value((1, 2))).leaves()[0].cell.text == "raw"
+    )
+
+
+def test_spaces_whose_samples_vary_are_one_leaf_whatever_the_sample() -> None:
+    for space in (
+        spaces.Sequence(spaces.Box(0, 1, (2,))),
+        spaces.Sequence(spaces.Discrete(3), stack=True),
+        spaces.OneOf([spaces.Discrete(2), spaces.Text(3)]),
+        spaces.Graph(spaces.Box(0, 1, (2,)), None),
+    ):
+        space.seed(1)
+        structure = structure_in_space(space, *(space.sample() for _ in range(3)))
+        assert [leaf.cell.text for leaf in structure.leaves()] == ["raw"]
+
+
+def test_a_graph_comes_back_as_gymnasiums_where_the_client_reads_it() -> None:
+    space = spaces.Graph(spaces.Box(0, 1, (2,)), spaces.Discrete(3))
+    sample = space.sample()
+    structure = structure_in_space(space, sample)
+    cells = structure.flatten(sample)
+    assert space.contains(structure_from_json(structure.to_json()).unflatten(cells))
+    assert type(Structure.from_json(structure.to_json()).unflatten(cells)) is Graph
+
+
+def test_a_dict_has_the_order_of_its_space_and_needs_not_be_given_in_it() -> None:
+    space = spaces.Dict([("b", spaces.Discrete(2)), ("a", spaces.Discrete(2))])
+    structure = structure_in_space(space, {"a": 0, "b": 1})
+    assert [leaf.path for leaf in structure.leaves()] == [".b", ".a"]
+    assert structure.unflatten(structure.flatten({"a": 0, "b": 1})) == {"b": 1, "a": 0}
+
+
+def test_a_sample_that_its_space_does_not_describe_is_taken_as_it_is() -> None:
+    space = space_to_json(spaces.Dict({"a": spaces.Discrete(2)}))
+    for sample in ({"z": 1.5}, np.zeros(2), (1, 2), "x"):
+        assert structure_of_space(space, sample) == structure_of_value(sample)
+
+
+def test_a_custom_space_has_a_name_and_no_columns_of_its_own() -> None:
+    class Odd(gym.Space[Any]):
+        pass
+
+    data = space_to_json(spaces.Dict({"a": Odd()}))
+    assert data["spaces"][0][1]["class"].endswith("Odd")
+    assert space_from_json(data) is None
+    assert structure_of_space(data, {"a": np.zeros(2)}).leaves()[0].cell.text == "raw"
+    assert space_to_json(None) is space_from_json(None) is None
+
+
+def test_the_json_of_a_space_does_not_depend_on_its_random_state() -> None:
+    space = spaces.Dict({"x": spaces.Box(-1, 1, (3,)), "t": spaces.Text(4)})
+    before = space_to_json(space)
+    space.seed(5)
+    space.sample()
+    assert space_to_json(space) == before
+
+
+@pytest.mark.skipif(gym.__version__ == "1.0.0", reason="Discrete has no dtype there")
+def test_discrete_keeps_its_dtype() -> None:
+    space = spaces.Discrete(3, dtype=np.int32)
+    assert space_from_json(space_to_json(space)) == space
+    assert structure_in_space(space, space.sample()).leaves()[0].cell.text == "i4[]"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        5,
+        "Box",
+        {},
+        {"type": "Nonsense"},
+        {"type": "Box"},
+        {"type": "Discrete", "n": 0, "start": 0, "dtype": "<i8"},
+        {"type": "Dict", "spaces": [["a", {"type": "Bx"}]]},
+        {"type": "Box", "dtype": "|O", "shape": [1], "low": 0, "high": 1},
+    ],
+)
+def test_a_space_that_is_none_is_refused(data: Any) -> None:
+    with pytest.raises(SchemaMismatch):
+        space_from_json(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        5,
+        [],
+        {},
+        {"kind": "new"},
+        {"kind": "array"},
+        {"kind": "array", "dtype": "|O", "shape": [], "box": "ndarray"},
+        {"kind": "array", "dtype": "<f4", "shape": [-1], "box": "ndarray"},
+        {"kind": "array", "dtype": "<f4", "shape": [10**9], "box": "ndarray"},
+        {"kind": "array", "dtype": "<f4", "shape": [1], "box": "other"},
+        {"kind": "array", "dtype": "f4,f4", "shape": [1], "box": "ndarray"},
+        {"kind": "dict", "items": [["a"]]},
+        {"kind": "tuple", "items": 5},
+    ],
+)
+def test_a_structure_that_is_none_is_refused(data: Any) -> None:
+    with pytest.raises(SchemaMismatch):
+        Structure.from_json(data)
+
+
+def test_cells_that_do_not_fit_are_refused() -> None:
+    structure = structure_of_value({"h": np.zeros(2, "f2"), "t": "x", "v": None, "f": np.zeros(2)})
+    cells = structure.flatten({"h": np.zeros(2, "f2"), "t": "x", "v": None, "f": np.zeros(2)})
+    for i, bad in ((0, b"abc"), (1, b"\xff"), (2, b"{")):
+        with pytest.raises(SchemaMismatch):
+            structure.unflatten([*cells[:i], bad, *cells[i + 1 :]])
+    with pytest.raises(SchemaMismatch):
+        structure.unflatten(cells[:-1])
+    with pytest.raises(SchemaMismatch):
+        structure.unflatten_batch([[], [], [], np.zeros((0, 2), "i8")])
+
+
+def test_a_step_schema_carries_its_structures() -> None:
+    observation = structure_of_value({"p": np.zeros(3, "f4"), "t": "x"})
+    schema = step_schema_of(
+        observation, structure_of_value(np.int64(1)), {"logprob": structure_of_value(0.5)}
+    )
+    assert schema.layout.text == "o=f4[3]|text;a=i8[];x=f8[]"
+    assert [leaf.path for leaf in schema.extra] == [".logprob"]
+    again = StepSchema.from_json(through_json(schema.to_json()))
+    assert again == schema
+    assert group_structure(again, "observation") == observation
+    assert group_structure(again, "extra").unflatten([0.5]) == {"logprob": 0.5}
+    wrong = StepSchema.from_json(
+        schema.to_json() | {"action": [Leaf("", schema.observation[0].cell).to_json()]}
+    )
+    with pytest.raises(SchemaMismatch):
+        group_structure(wrong, "action")
+
+
+def test_a_step_has_a_thousand_columns_at_most() -> None:
+    many = structure_of_value({str(i): i for i in range(600)})
+    with pytest.raises(SchemaMismatch):
+        step_schema_of(many, many)
