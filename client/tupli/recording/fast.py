@@ -1,19 +1,22 @@
 """The short way of a step: one observation array and one action, of the dtypes and shapes that the schema has.
 
-A closure over the mapped columns of one segment, made anew for each. Everything unusual (another type, an extra
+A closure over the mapped records of one segment, made anew for each. Everything unusual (another type, an extra
 fact, the end of the segment, a callback) takes the long way of `single`, and both leave the same rows. What counts
-here are nanoseconds: local names, memory views instead of NumPy's item assignment, no call that can be left out.
+here are nanoseconds: local names, one packed write instead of an item assignment a column, no call that can be left out.
 """
 
+import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from math import prod
+from typing import Any
 
 import numpy as np
 
 from tupli.recording.single import SingleStream
 from tupli.recording.stream import BUSY, CAREFUL, RUN
+from tupli.spool.segment import Segment
 from tupli_schemas.structures import ArrayLeaf, Structure
 from tupli_schemas.values import encode
 
@@ -21,9 +24,6 @@ StepResult = tuple[Any, Any, bool, bool, dict[str, Any]]
 Step = Callable[[Any], StepResult]
 Put = Callable[[int, Any], bool]
 """Writes a value into a row; false, and nothing written, when it is not what it always was."""
-
-_SMALL: Final = 4096
-"""Up to so many bytes a copy by way of `bytes` is cheaper than NumPy's assignment."""
 
 
 def make_step(stream: SingleStream, env_step: Step) -> Step | None:
@@ -37,107 +37,186 @@ def make_step(stream: SingleStream, env_step: Step) -> Step | None:
     )
     if observation is None or action is None:
         return None
-    return _closure(stream, env_step, observation, action)
+    record = stream.writer.segment.shape.record[0]
+    if observation.is_vector and action.is_vector and {"o0", "a0"} <= record.keys():
+        return _vectors(stream, env_step, observation, action)
+    return _leaves(stream, env_step, observation.put, action.put)
 
 
 @dataclass(frozen=True)
 class _Leaf:
-    """How one leaf is written: by `put`, or in line when it is a short vector (`size` bytes, else 0)."""
+    """How one leaf is written; `is_vector` when its bytes alone are enough: an array of one dimension."""
 
     put: Put
-    view: memoryview
     dtype: np.dtype[Any]
     size: int
+    is_vector: bool
 
 
-def _closure(stream: SingleStream, env_step: Step, o: _Leaf, a: _Leaf) -> Step:  # noqa: C901, PLR0915 -- one straight line
+def _outcome(segment: Segment, start: str, *, observation: int = 0) -> struct.Struct:
+    """Packs a record from column `start` on: reward, time, place of the info; then the next row's observation.
+
+    Flags and slot stay 0: a step that ends an episode takes the long way.
+    """
+    offsets, size = segment.shape.record
+    ends = {"reward": 8, "time": 8, "info": 4, "info_size": 4}
+    form, at = "=", offsets[start]
+    if start not in ends:
+        width = segment.columns[start].dtype.itemsize * prod(segment.columns[start].shape[1:])
+        form, at = f"={width}s", at + width
+    for name, letter in (("reward", "d"), ("time", "q"), ("info", "I"), ("info_size", "I")):
+        form += f"{offsets[name] - at}x{letter}"
+        at = offsets[name] + ends[name]
+    return struct.Struct(form + (f"{size - at}x{observation}s" if observation else ""))
+
+
+def _vectors(stream: SingleStream, env_step: Step, o: _Leaf, a: _Leaf) -> Step:  # noqa: C901 -- one straight line
+    """The step when observation and action are short vectors: one write from the action to the next observation."""
     writer, segment = stream.writer, stream.writer.segment
-    columns, word, heap = segment.columns, segment.word, segment.heap
-    rewards, times = _view(columns["reward"]), _view(columns["time"])
-    info_at, info_size = _view(columns["info"]), _view(columns["info_size"])
+    published, heap, whole = segment.rows_word, segment.heap, segment.whole
+    offsets, stride = segment.shape.record
+    base = segment.record_at + offsets["a0"]
+    pack = _outcome(segment, "a0", observation=o.size).pack_into
     heap_limit, last_row = segment.shape.heap, writer.limit - 2
     now, encode_info, array_type = time.time_ns, encode, np.ndarray
-    before, take, after = stream.before, stream.take, stream.after
-    failed, end = stream.failed, stream.end_short
-    o_put, o_view, o_dtype, o_size = o.put, o.view, o.dtype, o.size
-    a_put, a_view, a_dtype, a_size = a.put, a.view, a.dtype, a.size
+    o_dtype, o_size, a_dtype, a_size = o.dtype, o.size, a.dtype, a.size
+    around, end = _around(stream, env_step), stream.end_short
+    recover = _recovery(stream, segment.columns["a0"])
 
-    def step(action: Any) -> StepResult:  # noqa: C901 -- every call left out counts
-        if stream.state != RUN:
-            before(action)
+    def step(action: Any) -> StepResult:  # noqa: PLR0911 -- every call left out counts
+        # With one dimension the number of bytes says the shape.
+        if (
+            stream.state != RUN
+            or action.__class__ is not array_type
+            or action.dtype is not a_dtype
+            or action.ndim != 1
+            or len(raw := action.tobytes()) != a_size
+        ):
+            return around(action)
+        result: StepResult | None = None
+        try:
             result = env_step(action)
-            take(result)
-            return result
-        stream.state = BUSY
-        row = writer.row
-        try:
-            if a_size and action.__class__ is array_type and action.dtype is a_dtype and action.ndim == 1:
-                a_view[row * a_size : (row + 1) * a_size] = action.tobytes()
-            elif not a_put(row, action):
-                long_before(action)
-        except Exception:  # noqa: BLE001 - the recorder's edge: the long way knows more, and tells what it cannot keep
-            long_before(action)
-        result = env_step(action)
-        if stream.state != BUSY:
-            return result
-        try:
+            row = writer.row
+            if stream.state != RUN:
+                return result
             observation, reward, terminated, truncated, info = result
+            at = size = 0
             if info:
-                raw = encode_info(info)
+                told = encode_info(info)
+                size = len(told)
                 at = writer.heap_at
-                heap_end = at + len(raw)
-                if heap_end > heap_limit:
-                    after(observation, reward, terminated, truncated, info)
-                    return result
-                heap[at:heap_end] = raw
-                info_at[row] = at
-                info_size[row] = heap_end - at
-                writer.heap_at = heap_end
-            rewards[row] = reward
-            times[row] = now()
+                if at + size > heap_limit:
+                    return recover(row, raw, result)
+                heap[at : at + size] = told
+                writer.heap_at = at + size
+            if (
+                observation.__class__ is not array_type
+                or observation.dtype is not o_dtype
+                or observation.ndim != 1
+                or len(following := observation.tobytes()) != o_size
+            ):
+                return recover(row, raw, result)
+            pack(whole, base + row * stride, raw, reward, now(), at, size, following)
             if terminated or truncated:
                 end(observation, terminated, truncated)
                 return result
-            row += 1
-            # With one dimension the size, which the assignment checks, says the shape.
-            if (
-                o_size
-                and observation.__class__ is array_type
-                and observation.dtype is o_dtype
-                and observation.ndim == 1
-            ):
-                o_view[row * o_size : (row + 1) * o_size] = observation.tobytes()
-            elif not o_put(row, observation):
-                after(observation, reward, terminated, truncated, info)
-                return result
-            word[0] = writer.control_at << 32 | row
-            writer.row = row
-            stream.state = RUN if row <= last_row else CAREFUL
-        except Exception as error:  # noqa: BLE001 - the recorder's edge
-            recover(result, error)
+            writer.row = row = row + 1
+            published[0] = row
+            if row > last_row:
+                stream.state = CAREFUL
+        except BaseException as error:
+            if result is None or not isinstance(error, Exception):
+                stream.state = (
+                    BUSY  # the environment failed, or Ctrl-C came: this step is over before it was one
+                )
+                raise
+            return recover(writer.row, raw, result)
         return result
-
-    def recover(result: StepResult, error: Exception) -> None:
-        """The long way knows more kinds of values; what it cannot keep either aborts the episode."""
-        try:
-            observation, reward, terminated, truncated, info = result
-            stream.rollback()
-        except Exception:  # noqa: BLE001 - the recorder's edge
-            failed(error)
-        else:
-            after(observation, reward, terminated, truncated, info)
-
-    def long_before(action: Any) -> None:
-        """The long way for an action of another type, from the state before this step."""
-        stream.state = CAREFUL
-        before(action)
 
     return step
 
 
-def _view(column: Any) -> Any:
-    """A column for assigning single numbers: a third of the time that NumPy takes."""
-    return memoryview(column)
+def _leaves(stream: SingleStream, env_step: Step, o_put: Put, a_put: Put) -> Step:  # noqa: C901 -- one straight line
+    """The step for any other pair of single leaves."""
+    writer, segment = stream.writer, stream.writer.segment
+    published, heap, whole = segment.rows_word, segment.heap, segment.whole
+    offsets, stride = segment.shape.record
+    base = segment.record_at + offsets["reward"]
+    pack = _outcome(segment, "reward").pack_into
+    heap_limit, last_row = segment.shape.heap, writer.limit - 2
+    now, encode_info = time.time_ns, encode
+    around, end = _around(stream, env_step), stream.end_short
+    recover = _recovery(stream, None)
+
+    def step(action: Any) -> StepResult:  # noqa: PLR0911 -- as above
+        if stream.state != RUN or not a_put(writer.row, action):
+            return around(action)
+        result: StepResult | None = None
+        try:
+            result = env_step(action)
+            row = writer.row
+            if stream.state != RUN:
+                return result
+            observation, reward, terminated, truncated, info = result
+            at = size = 0
+            if info:
+                told = encode_info(info)
+                size = len(told)
+                at = writer.heap_at
+                if at + size > heap_limit:
+                    return recover(row, b"", result)
+                heap[at : at + size] = told
+                writer.heap_at = at + size
+            if not o_put(row + 1, observation):
+                return recover(row, b"", result)
+            pack(whole, base + row * stride, reward, now(), at, size)
+            if terminated or truncated:
+                end(observation, terminated, truncated)
+                return result
+            writer.row = row = row + 1
+            published[0] = row
+            if row > last_row:
+                stream.state = CAREFUL
+        except BaseException as error:
+            if result is None or not isinstance(error, Exception):
+                stream.state = BUSY
+                raise
+            return recover(writer.row, b"", result)
+        return result
+
+    return step
+
+
+def _around(stream: SingleStream, env_step: Step) -> Step:
+    """The long way of a whole step."""
+
+    def step(action: Any) -> StepResult:
+        if stream.state == RUN:
+            stream.state = CAREFUL
+        stream.before(action)
+        result = env_step(action)
+        stream.take(result)
+        return result
+
+    return step
+
+
+def _recovery(stream: SingleStream, action_column: Any) -> Callable[[int, bytes, StepResult], StepResult]:
+    """The long way from the environment's answer on: it knows more kinds of values, and tells what it cannot keep."""
+
+    def recover(row: int, raw: bytes, result: StepResult) -> StepResult:
+        try:
+            stream.rollback()
+            stream.state = BUSY
+            if action_column is not None:
+                action_column[row] = np.frombuffer(raw, action_column.dtype)
+        except Exception as error:  # noqa: BLE001 - the recorder's edge
+            stream.failed(error)
+        else:
+            stream.take(result)
+        return result
+
+    return recover
 
 
 def _leaf(structure: Structure, column: Any) -> _Leaf | None:
@@ -145,8 +224,7 @@ def _leaf(structure: Structure, column: Any) -> _Leaf | None:
     if put is None or not isinstance(structure, ArrayLeaf):
         return None
     size = structure.cell.size * structure.dtype.itemsize
-    in_line = len(structure.shape) == 1 and structure.box == "ndarray" and size <= _SMALL
-    return _Leaf(put, memoryview(column.reshape(-1).view(np.uint8)), structure.dtype, size if in_line else 0)
+    return _Leaf(put, structure.dtype, size, len(structure.shape) == 1 and structure.box == "ndarray")
 
 
 def _putter(structure: Structure, column: Any) -> Put | None:
@@ -168,11 +246,10 @@ def _putter(structure: Structure, column: Any) -> Put | None:
 def _python_putter(column: Any, kind: type | None) -> Put | None:
     if kind is None:
         return None
-    view = _view(column)
 
     def put(row: int, value: Any) -> bool:
         if value.__class__ is kind:
-            view[row] = value
+            column[row] = value
             return True
         return False
 
@@ -191,22 +268,10 @@ def _scalar_putter(column: Any, kind: type) -> Put:
 
 def _array_putter(column: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Put:
     array_type = np.ndarray
-    size = int(np.prod(shape)) * dtype.itemsize
-    if size > _SMALL:
-
-        def put_large(row: int, value: Any) -> bool:
-            if value.__class__ is array_type and value.dtype is dtype and value.shape == shape:
-                column[row] = value
-                return True
-            return False
-
-        return put_large
-    view = memoryview(column.reshape(-1).view(np.uint8))
 
     def put_array(row: int, value: Any) -> bool:
         if value.__class__ is array_type and value.dtype is dtype and value.shape == shape:
-            at = row * size
-            view[at : at + size] = value.tobytes()
+            column[row] = value
             return True
         return False
 

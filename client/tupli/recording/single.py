@@ -168,7 +168,7 @@ class SingleStream(RecordingStream):
     # --- how -----------------------------------------------------------------------------------------------
 
     def _begin(self, observation: Any, info: Any, seed: Any, options: Any) -> None:
-        raw_info = encode(info) if info else b""
+        raw_info = encode(info)
         held = _Held(observation, raw_info, seed, options, time.time_ns())
         if self.config.metadata_callback is not None:
             self._state = copy.deepcopy(observation)

@@ -98,7 +98,7 @@ class VectorStream(RecordingStream):
                 return
             seeds = _seeds(seed, self.slots)
             starts = {
-                int(i): Start(encode(info) if (info := slot_info(infos, int(i))) else b"", seeds[i], options)
+                int(i): Start(encode(slot_info(infos, int(i))), seeds[i], options)
                 for i in np.flatnonzero(chosen)
             }
             self._begin(observations, starts)
@@ -171,10 +171,14 @@ class VectorStream(RecordingStream):
         except Exception as error:  # noqa: BLE001 - the recorder's edge
             self.failed(error)
 
-    def discard(self, slot: int) -> None:
-        """Give up a slot's running episode, or the one that just ended."""
+    def discard(self, slot: int | None) -> None:
+        """Give up a slot's running episode, or the one that just ended; without a slot all that run."""
         try:
-            if self.episodes[slot]:
+            if slot is None:
+                self._held = None
+                self._abort_some(set(range(self.slots)), "discarded", discarded=True)
+                self.state = IDLE
+            elif self.episodes[slot]:
                 self._abort_some({slot}, "discarded", discarded=True)
             else:
                 self.amend(slot, {}, discarded=True)
@@ -412,9 +416,9 @@ class VectorStream(RecordingStream):
         without = frozenset(("final_obs", "final_observation", "final_info", "episode", "_episode"))
         out = {}
         for slot in np.flatnonzero(begun):
-            has_final_info = self.mode == SAME_STEP and "final_info" not in infos
-            info = {} if has_final_info else slot_info(infos, int(slot), without=without)
-            out[int(slot)] = Start(encode(info) if info else b"")
+            # Without `final_info` nobody can tell the next episode's infos from those of the one that ended.
+            unknown = self.mode == SAME_STEP and "final_info" not in infos
+            out[int(slot)] = Start(b"" if unknown else encode(slot_info(infos, int(slot), without=without)))
         return out
 
     def _abort_some(self, slots: set[int], reason: str, *, discarded: bool = False) -> None:

@@ -78,8 +78,8 @@ class TupliVectorEnvWrapper(RecordingControls, BenchmarkMethods, gymnasium.vecto
         """Metadata of the slot's last episode that has ended, also when an autoreset has begun the next."""
         self._stream.annotate_ended(slot, metadata)
 
-    def discard_episode(self, slot: int) -> None:
-        """Give up a slot's running or just ended episode: it is in no dataset."""
+    def discard_episode(self, slot: int | None = None) -> None:
+        """Give up a slot's running or just ended episode, without a slot all that run: they are in no dataset."""
         self._stream.discard(slot)
 
     def close(self, **kwargs: Any) -> None:

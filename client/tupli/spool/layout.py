@@ -1,6 +1,9 @@
 """Where the parts of a segment file lie.
 
-    header page | meta JSON | columns, each aligned to 64 bytes | control records | heap
+    header page | meta JSON | records | large columns, each aligned to 64 bytes | control records | heap
+
+With one slot, a row's small columns stand side by side in a record, so that a step is one contiguous write; with
+more, a block of rows is written column by column, and every column is large.
 
 All numbers are in the machine's byte order: a spool never leaves its machine.
 """
@@ -8,6 +11,7 @@ All numbers are in the machine's byte order: a spool never leaves its machine.
 import struct
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -34,6 +38,8 @@ IS_FINAL: Final = 4
 
 END_RESERVE: Final = 256
 """Control bytes kept free for each slot, so that its episode can always be closed."""
+INLINE: Final = 4096
+"""Cells of up to so many bytes stand in records."""
 HEAP_START: Final = 8
 """Heap offset 0 means that there is nothing."""
 
@@ -46,6 +52,17 @@ def pack_word(rows: int, control: int, *, closed: bool = False) -> int:
 def unpack_word(word: int) -> tuple[int, int, bool]:
     """Rows, control bytes, and whether the next segment goes on."""
     return word & ROWS_MASK, word >> 32 & CONTROL_MASK, bool(word & CLOSED)
+
+
+_OUTCOME: Final[tuple[tuple[str, str, tuple[int, ...]], ...]] = (
+    # After observation and action: what a step leads to stands before the next row's observation.
+    ("reward", "f8", ()),
+    ("time", "i8", ()),
+    ("info", "u4", ()),
+    ("info_size", "u4", ()),
+    ("slot", "u4", ()),
+    ("flags", "u1", ()),
+)
 
 
 @dataclass(frozen=True)
@@ -72,31 +89,43 @@ class SegmentShape:
 
         Infos and opaque leaves have two columns, where in the heap their bytes are and how many.
         """
-        fixed: list[tuple[str, Any, tuple[int, ...]]] = [
-            ("time", "i8", ()),
-            ("reward", "f8", ()),
-            ("flags", "u1", ()),
-            ("slot", "u4", ()),
-            ("info", "u4", ()),
-            ("info_size", "u4", ()),
-        ]
+        found: list[tuple[str, Any, tuple[int, ...]]] = []
         for name, cell in self.layout.columns:
-            fixed += _leaf_columns(name, cell)
-        return tuple((name, np.dtype(kind), shape) for name, kind, shape in fixed)
+            found += _leaf_columns(name, cell)
+        return tuple((name, np.dtype(kind), shape) for name, kind, shape in (*found, *_OUTCOME))
+
+    @cached_property
+    def record(self) -> tuple[dict[str, int], int]:
+        """Where each column of a record starts, each aligned to its items, and the size of a record."""
+        if self.slots > 1:
+            return {}, 0
+        at, out = 0, {}
+        for name, dtype, shape in self.columns:
+            size = dtype.itemsize * prod(shape)
+            if size <= INLINE:
+                at = -(-at // dtype.itemsize) * dtype.itemsize
+                out[name] = at
+                at += size
+        return out, -(-at // 8) * 8
 
     @cached_property
     def row_bytes(self) -> int:
-        """Bytes of one row in all columns."""
-        return sum(dtype.itemsize * int(np.prod(shape)) for _, dtype, shape in self.columns)
+        """Bytes of one row in records and large columns."""
+        inline, size = self.record
+        return size + sum(d.itemsize * prod(shape) for name, d, shape in self.columns if name not in inline)
 
-    def offsets(self, meta_size: int) -> tuple[dict[str, int], int, int, int]:
-        """Where each column starts, then control, heap, and the size of the file."""
-        at = PAGE + meta_size
-        out = {}
+    def offsets(self, meta_size: int) -> tuple[dict[str, tuple[int, int]], int, int, int]:
+        """Where each column starts and from row to row how far it is, then control, heap, and the size of the file."""
+        inline, record = self.record
+        at = -(-(PAGE + meta_size) // 64) * 64
+        out = {name: (at + offset, record) for name, offset in inline.items()}
+        at += record * self.rows
         for name, dtype, shape in self.columns:
-            at = -(-at // 64) * 64
-            out[name] = at
-            at += dtype.itemsize * int(np.prod(shape)) * self.rows
+            if name not in inline:
+                at = -(-at // 64) * 64
+                row = dtype.itemsize * prod(shape)
+                out[name] = (at, row)
+                at += row * self.rows
         control = -(-at // 64) * 64
         heap = control + -(-self.control // 64) * 64
         return out, control, heap, -(-(heap + self.heap) // PAGE) * PAGE

@@ -8,6 +8,7 @@ import ctypes
 import errno
 import mmap
 import os
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,7 +41,9 @@ class Segment:
     """A mapped segment.
 
     Attributes:
-        columns: Arrays of shape `(rows, *cell)`, by the names of `SegmentShape.columns`.
+        columns: Arrays of shape `(rows, *cell)`, by the names of `SegmentShape.columns`; not contiguous in records.
+        whole: The mapped bytes. record_at: Where in them the first record is.
+        word: What is published. rows_word: the half of it that counts rows.
         control: The control records' bytes. heap: the heap's bytes.
         meta: What was given at creation: the step schema of all its rows.
     """
@@ -53,13 +56,18 @@ class Segment:
         offsets, control, heap, self.size = shape.offsets(len(orjson.dumps(meta)))
         self.columns: dict[str, npt.NDArray[Any]] = {}
         for name, dtype, cell in shape.columns:
-            count = shape.rows * int(np.prod(cell))
-            flat = np.frombuffer(mapped, dtype, count, offsets[name])
-            self.columns[name] = flat.reshape(shape.rows, *cell)
+            offset, row = offsets[name]
+            inner = np.empty((1, *cell), np.bool_).strides[1:]
+            strides = (row, *(step * dtype.itemsize for step in inner))
+            self.columns[name] = np.ndarray((shape.rows, *cell), dtype, mapped, offset, strides)
         whole = memoryview(mapped)
         self.control = whole[control : control + shape.control]
         self.heap = whole[heap : heap + shape.heap]
+        self.whole = whole
+        self.record_at = min((offsets[name][0] for name in shape.record[0]), default=0)
         self.word = whole[PUBLISHED_AT : PUBLISHED_AT + 8].cast("Q")
+        half = PUBLISHED_AT + (0 if sys.byteorder == "little" else 4)
+        self.rows_word = whole[half : half + 4].cast("I")
         self.acknowledged = whole[ACKNOWLEDGED_AT : ACKNOWLEDGED_AT + 8].cast("Q")
 
     @property
