@@ -157,6 +157,8 @@ class TestVisibility:
         assert names(LOCAL, F("extra.k") == 1) == [b"mine"]
         assert names(LOCAL, F("metadata.extra.k") == "x") == [b"theirs"]
         assert names(LOCAL, F("id") == id_text(THEIRS)) == [b"theirs"]
+        assert names(LOCAL, F("created_at") == "1970-01-01T00:00:00.001+00:00") == [b"mine", b"theirs"]
+        assert names(LOCAL, F("created_at") < "1970-01-01T00:00:00.001+00:00") == []
         assert store.run(count_benchmarks(context(store), F("name").isin(["mine"]))) == [{"benchmarks": 1}]
         store.delete("benchmark", THEIRS, ADA)
         assert names(Visibility(ADA)) == []

@@ -4,6 +4,7 @@ The environment's thread calls it; what it writes is read by the background thre
 which whatever goes wrong inside the recorder ends: the episode is aborted with the reason, and the run goes on.
 """
 
+import abc
 import secrets
 import time
 import warnings
@@ -40,7 +41,7 @@ IDLE: Final = 4
 """Between episodes, or off."""
 
 
-class RecordingStream:
+class RecordingStream(abc.ABC):
     """What single and vector recordings have in common.
 
     Attributes:
@@ -153,13 +154,13 @@ class RecordingStream:
         """Another metadata callback."""
         self.config.metadata_callback = callback
 
+    @abc.abstractmethod
     def set_extra(self, values: Mapping[str, Any]) -> None:
         """Facts of the behaviour policy for the step to come."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def end(self, *, reason: str = "ended", discarded: bool = False) -> None:
         """End what is open as aborted."""
-        raise NotImplementedError
 
     def _leave_stream(self) -> None:
         if self.job is not None:

@@ -1,5 +1,6 @@
 """What the threads of the service share: they stop when asked, retry in place, and say why they ended."""
 
+import abc
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -15,7 +16,7 @@ class Stopped(Exception):
     """The thread was asked to stop while it waited to try again."""
 
 
-class Worker:
+class Worker(abc.ABC):
     """A named thread that repeats `round` until it is stopped; a failure is kept for readiness."""
 
     def __init__(self, name: str, *, retry_max_s: float) -> None:
@@ -49,12 +50,12 @@ class Worker:
         if self._thread.is_alive():
             self._thread.join(timeout)
 
-    def wake(self) -> None:
+    def wake(self) -> None:  # noqa: B027 -- what never waits has nothing to end
         """End a wait inside `round` early."""
 
+    @abc.abstractmethod
     def round(self) -> None:
         """One turn of the work, in the thread."""
-        raise NotImplementedError
 
     def retry(self, attempt: Callable[[], T], what: str) -> T:
         """The answer of `attempt`, however often it takes: nothing is skipped because a part is away.
