@@ -1,5 +1,10 @@
-"""`make bench`: measure, print the table, write `benchmarks/results.json`. `python -m benchmarks NAME...` runs parts."""
+"""`make bench`: measure, print the table, write `benchmarks/results.json`.
 
+`python -m benchmarks NAME...` runs parts. The peers are measured in the same run where a part is held against them;
+`--cached-peers` takes what the run before measured, to save its minute while one works on a part.
+"""
+
+import argparse
 import json
 import subprocess
 import sys
@@ -13,15 +18,20 @@ from benchmarks.harness import HERE, fresh, server
 from benchmarks.results import Result, show
 
 PEER_STEPS = 50_000
-PARTS = ("peers", "thread", "throughput", "frames", "long", "pull", "latency", "big", "filter", "storage")
+PARTS = ("thread", "throughput", "frames", "long", "pull", "latency", "big", "filter", "storage")
+WITH_PEERS = {"thread", "pull", "storage"}
+NEEDS = {"pull": "throughput", "filter": "big"}
+"""Parts that read what another one records."""
+PEERS_CACHE = HERE.parent / ".cache" / "peers.json"
 
 
-def main(wanted: set[str]) -> int:
-    """Run the wanted parts; 1 when a goal is missed."""
+def main(wanted: set[str], *, cached_peers: bool = False) -> int:
+    """Run the wanted parts, and those that they need; 1 when a goal is missed."""
+    wanted |= {NEEDS[part] for part in wanted if part in NEEDS}
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="tupli-bench-") as name:
         folder, spool = Path(name), Path(name) / "spool"
-        peers = _peers(folder)
+        peers = _peers(folder, cached=cached_peers) if wanted & WITH_PEERS else {}
         if "thread" in wanted:
             results += env_thread.measure(folder, peers)
         with server(folder) as running:
@@ -37,7 +47,7 @@ def main(wanted: set[str]) -> int:
                 if part in wanted:
                     sys.stderr.write(f"measuring {part}\n")
                     results += measure()
-        if {"big", "filter"} <= wanted:
+        if "filter" in wanted:
             results += filters.measure(folder, spool)
         if "storage" in wanted:
             results += _storage(folder, peers)
@@ -45,13 +55,19 @@ def main(wanted: set[str]) -> int:
     return 0 if all(result.holds for result in results) else 1
 
 
-def _peers(folder: Path) -> dict[str, Any]:
+def _peers(folder: Path, *, cached: bool) -> dict[str, Any]:
+    if cached and PEERS_CACHE.exists():
+        sys.stderr.write("the peers' figures are those of an earlier run\n")
+        kept: dict[str, Any] = json.loads(PEERS_CACHE.read_text())
+        return kept
+    sys.stderr.write("measuring peers\n")
     python = HERE.parent / ".cache" / "peers" / "bin" / "python"
     command = [str(python), str(HERE / "peers.py"), str(folder), str(PEER_STEPS)]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True, timeout=900
     )
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    PEERS_CACHE.write_text(json.dumps(figures))
     return figures
 
 
@@ -63,5 +79,17 @@ def _storage(folder: Path, peers: dict[str, Any]) -> list[Result]:
     return list(pipeline.storage(own / "server", pipeline.STEPS, peers))
 
 
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser("python -m benchmarks", description="Measure Tupli and its peers.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
+    parser.add_argument("--cached-peers", action="store_true", help="do not measure the peers again")
+    given = parser.parse_args(arguments)
+    if unknown := set(given.parts) - set(PARTS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    return given
+
+
 if __name__ == "__main__":
-    sys.exit(main(set(sys.argv[1:]) or set(PARTS)))
+    options = parse(sys.argv[1:])
+    sys.exit(main(set(options.parts or PARTS), cached_peers=options.cached_peers))

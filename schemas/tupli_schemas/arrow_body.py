@@ -11,9 +11,12 @@ import pyarrow.compute as pc
 
 from tupli_schemas.errors import EventError
 
+_ZERO: Final = bytes(8)
 _END: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _COMPRESSION_FIELD: Final = 3
 """`compression` in Arrow's `RecordBatch` table (Message.fbs)."""
+_NODES_FIELD: Final = 1
+"""`nodes` there: a vector of (length, null count), one for each column and each child of one."""
 _HEADER_FIELD: Final = 2
 """`header` in Arrow's `Message` table."""
 
@@ -31,8 +34,6 @@ def read_one_batch(body: bytes, schema: pa.Schema, *, place: str) -> pa.RecordBa
         raise
     except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError) as error:
         raise EventError(f"not a valid Arrow stream ({type(error).__name__})", place=place) from error
-    if any(column.null_count for column in batch.columns):
-        raise EventError("nulls where every column is required", place=place)
     return batch
 
 
@@ -58,8 +59,11 @@ def _read(body: bytes, schema: pa.Schema, place: str) -> pa.RecordBatch:
         raise EventError("the Arrow stream does not end where the body ends", place=place)
     if not pa.ipc.read_schema(messages[0]).equals(schema, check_metadata=True):
         raise EventError("the Arrow schema is not that of the layout", place=place)
-    if _is_compressed(messages[1].metadata.to_pybytes()):
+    metadata = messages[1].metadata.to_pybytes()
+    if _is_compressed(metadata):
         raise EventError("the Arrow body is compressed", place=place)
+    if _has_nulls(metadata):
+        raise EventError("nulls where every value is required", place=place)
     return pa.ipc.read_record_batch(messages[1], schema)
 
 
@@ -87,6 +91,25 @@ def _is_compressed(metadata: bytes) -> bool:
         return _field(metadata, header + _u32(metadata, header), _COMPRESSION_FIELD) is not None
     except IndexError as error:
         raise EventError("the header of the record batch is damaged") from error
+
+
+def _has_nulls(metadata: bytes) -> bool:
+    """Whether any column, or the elements of one, declare nulls or an unknown number of them.
+
+    What declares none has none: Arrow does not look at its validity bits then.
+    """
+    try:
+        header = _field(metadata, _u32(metadata, 0), _HEADER_FIELD)
+        if header is None:
+            return False
+        at = _field(metadata, header + _u32(metadata, header), _NODES_FIELD)
+        if at is None:
+            return False
+        at += _u32(metadata, at)
+        nodes = _bytes(metadata, at + 4, 16 * _u32(metadata, at))
+    except IndexError as error:
+        raise EventError("the header of the record batch is damaged") from error
+    return any(nodes[i + 8 : i + 16] != _ZERO for i in range(0, len(nodes), 16))
 
 
 def _field(data: bytes, table: int, index: int) -> int | None:

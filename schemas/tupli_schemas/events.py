@@ -10,6 +10,7 @@ one record batch. Evolution: a field may be added with a default; anything else 
 
 import struct
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 import orjson
@@ -29,6 +30,8 @@ MAX_RECORD_BYTES: Final = 512 * 1024
 MAX_EVENT_BYTES: Final = 12 * 1024 * 1024
 """What a gateway accepts: a single step of 8 MiB with its infos and head."""
 
+MAX_KNOWN_BYTES: Final = 64 * 1024
+"""Step schemas of longer JSON are not remembered: what a stranger sends must not fill the memory."""
 _HEAD = struct.Struct("<I")
 
 
@@ -167,6 +170,7 @@ Event = EpisodeStarted | StepsRecorded | EpisodeEnded | EpisodeAmended
 EVENT_TYPES: Final[dict[str, type[Event]]] = {
     kind.NAME: kind for kind in (EpisodeStarted, StepsRecorded, EpisodeEnded, EpisodeAmended)
 }
+_MEMBERS: Final = {name: tuple(item.name for item in fields(kind)) for name, kind in EVENT_TYPES.items()}
 
 
 def encode_event(event: Event) -> bytes:
@@ -194,11 +198,11 @@ def decode_event(data: bytes, *, place: str = "") -> Event:
     if body and kind is not StepsRecorded:
         raise EventError(f"{name} has no body", place=place)
     values: dict[str, Any] = {}
-    for item in fields(kind):
-        if item.name == "body":
+    for member in _MEMBERS[kind.NAME]:
+        if member == "body":
             values["body"] = body
-        elif item.name in head:
-            values[item.name] = _read(item.name, head[item.name], place)
+        elif member in head:
+            values[member] = _read(member, head[member], place)
     try:
         event = kind(**values)
     except TypeError as error:
@@ -252,6 +256,12 @@ def _to_json(value: Any) -> Any:
     return value
 
 
+@lru_cache(maxsize=256)
+def _known_schema(text: bytes) -> StepSchema:
+    """The step schema of its JSON, remembered: all episodes of a stream name the same."""
+    return StepSchema.from_json(orjson.loads(text))
+
+
 def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise EventError(f"{value!r} is not a list of texts")
@@ -272,7 +282,8 @@ def _read(name: str, value: Any, place: str) -> Any:
         if name == "benchmark":
             return BenchmarkRef.from_json(value)
         if name == "step_schema":
-            return StepSchema.from_json(value)
+            text = orjson.dumps(value)
+            return _known_schema(text) if len(text) <= MAX_KNOWN_BYTES else StepSchema.from_json(value)
         if name == "publish_in":
             return _texts(value)
     except (ContractError, KeyError, TypeError, AttributeError) as error:

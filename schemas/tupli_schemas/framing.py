@@ -11,8 +11,10 @@ decompressed, so a body that lies about its size costs no memory. Nothing inside
 import enum
 import struct
 from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import xxhash
 
@@ -20,6 +22,7 @@ from tupli_schemas.errors import FrameError
 
 MAGIC = b"TF"
 HEADER = struct.Struct("<2sBBIIQ")
+_CHECKSUM = struct.Struct("<Q")
 FLAG_ZSTD = 1
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 """A single step may have 8 MiB; with its next observation and a head it stays below this."""
@@ -37,10 +40,11 @@ class Kind(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One decoded frame; `payload` is what was framed, decompressed."""
+    """One decoded frame; `payload` is what was framed, decompressed; `checksum` is that of its header."""
 
     kind: Kind
     payload: bytes
+    checksum: int = 0
 
 
 def encode_frame(kind: Kind, payload: bytes | memoryview, *, compress: bool = False) -> bytes:
@@ -74,6 +78,15 @@ def frame_parts(
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """A frame whose payload is a view of the memory that it was read into."""
+
+    kind: Kind
+    payload: memoryview
+    checksum: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Header:
     """A frame's header, checked against the limits."""
 
@@ -82,6 +95,16 @@ class _Header:
     raw_size: int
     stored_size: int
     checksum: int
+
+
+def checksum_bytes(header: bytes) -> bytes:
+    """The checksum in a frame's header, as it stands there: a body's closing frame counts these, not all bytes again."""
+    return header[-_CHECKSUM.size :]
+
+
+def packed_checksum(checksum: int) -> bytes:
+    """A frame's checksum as `checksum_bytes` gives it."""
+    return _CHECKSUM.pack(checksum)
 
 
 class FrameReader:
@@ -163,11 +186,39 @@ class FrameReader:
 
     def _decode(self, header: _Header) -> Frame:
         stored = self._take(header.stored_size)
-        if xxhash.xxh3_64_intdigest(stored) != header.checksum:
-            raise FrameError("checksum does not match", place=self._place)
+        self._verify(header, stored)
         if header.compressed:
             stored = _decompress(stored, header.raw_size, self._place)
-        return Frame(header.kind, stored)
+        return Frame(header.kind, stored, header.checksum)
+
+    def _verify(self, header: _Header, stored: bytes | memoryview) -> None:
+        if xxhash.xxh3_64_intdigest(stored) != header.checksum:
+            raise FrameError("checksum does not match", place=self._place)
+
+    def pull(self, readinto: Callable[[memoryview], int]) -> Iterator[View]:
+        """The frames of a body that is read where they are wanted, so that payloads are not copied again.
+
+        Args:
+            readinto: Fills a buffer; gives how many bytes it got, fewer only at the body's end.
+
+        Raises:
+            FrameError: A frame is damaged, too large, cut, or lies about its size.
+        """
+        head = memoryview(bytearray(HEADER.size))
+        while got := readinto(head):
+            self._require(got, HEADER.size)
+            header = self._check(bytes(head))
+            stored = np.empty(header.stored_size, np.uint8).data
+            self._require(got + readinto(stored), HEADER.size + header.stored_size)
+            self._verify(header, stored)
+            if header.compressed:
+                stored = memoryview(_decompress(stored, header.raw_size, self._place))
+            yield View(header.kind, stored, header.checksum)
+            self._count += 1
+
+    def _require(self, got: int, size: int) -> None:
+        if got != size:
+            raise FrameError(f"the body ends inside the frame ({got} bytes of it)", place=self._place)
 
 
 def decode_frames(body: bytes, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> list[Frame]:
@@ -182,7 +233,7 @@ def decode_frames(body: bytes, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> lis
     return frames
 
 
-def _decompress(stored: bytes, raw_size: int, place: str) -> bytes:
+def _decompress(stored: bytes | memoryview, raw_size: int, place: str) -> bytes:
     try:
         raw = bytes(pa.Codec("zstd").decompress(stored, raw_size, asbytes=True))
     except (pa.ArrowException, OSError, ValueError) as error:

@@ -82,6 +82,18 @@ def test_the_first_row_in_the_log_wins_whatever_is_written_first(store: EpisodeS
     assert [(row["step"], row["offset"]) for row in read(store)] == [(0, 50), (1, 30), (2, 30)]
 
 
+def test_of_rows_repeated_within_one_block_the_first_in_the_log_wins(store: EpisodeStore) -> None:
+    """A block may hold a step twice, and may be all that the store has of an episode."""
+    block = Block()
+    for offset, salt, steps in ((70, 7, (0, 1, 2)), (60, 6, (1, 2, 3)), (80, 8, (0, 3))):
+        batch = batch_of([RowItem(1, step, salt=salt) for step in steps])
+        block.add(LAYOUT, Piece(batch, STREAM, LOCAL_SUBJECT, BENCHMARK, Position(1, 0, offset)))
+    for layout, rows in block.step_rows():
+        store.write_steps(layout, rows)
+    found = [(row["step"], row["offset"], row["reward"]) for row in read(store)]
+    assert found == [(0, 70, 7.0), (1, 60, 1 / 3 + 6), (2, 60, 2 / 3 + 6), (3, 60, 7.0)]
+
+
 def test_rows_are_read_by_ranges_in_order(store: EpisodeStore) -> None:
     write(store, batch_of([RowItem(1, step) for step in range(5, 10)]), 2)
     write(store, batch_of([RowItem(1, step) for step in range(5)]), 1)

@@ -1,57 +1,17 @@
 """Whatever is done to an actor, no completed step is lost, and none is there twice."""
 
-import mmap
-import os
 import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from support import actor
-from support.loop_oracle import Run, recorded_runs
+from support.actor_process import Actor, check_walk
+from support.loop_oracle import recorded_runs
 from support.tiny_server import TinyServer, tiny_server
 from tupli.errors import TransportError
 from tupli.recording.flush import FlushReport, flush_dead, status
 from tupli.transport import HttpTransport
-
-
-class Actor:
-    """A running actor, and what it says that it has completed."""
-
-    def __init__(self, mode: str, url: str, folder: Path) -> None:
-        counter = folder / "counter"
-        counter.write_bytes(bytes(4096))
-        self.spool = folder / "spool"
-        descriptor = os.open(counter, os.O_RDWR)
-        self._counter = memoryview(mmap.mmap(descriptor, 4096)).cast("Q")
-        os.close(descriptor)
-        args = [sys.executable, actor.__file__, mode, url, str(self.spool), str(counter)]
-        self.process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    @property
-    def completed(self) -> int:
-        return int(self._counter[0])
-
-    def wait_for(self, steps: int) -> None:
-        deadline = time.monotonic() + 60
-        while self.completed < steps:
-            assert self.process.poll() is None, self.process.communicate()[1]
-            assert time.monotonic() < deadline, "the actor does not get on"
-            time.sleep(0.001)
-
-    def kill(self) -> int:
-        """Kill it; returns how many steps it had completed."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.communicate()
-        return self.completed
-
-    def finish(self) -> tuple[int, str]:
-        _, errors = self.process.communicate(timeout=60)
-        return self.process.returncode, errors
 
 
 def flush(spool: Path, url: str) -> FlushReport:
@@ -60,15 +20,6 @@ def flush(spool: Path, url: str) -> FlushReport:
         return flush_dead(spool, transport)
     finally:
         transport.close()
-
-
-def check_walk(run: Run, first_action: int = 0) -> None:
-    """An episode of `Walk` is right in itself."""
-    for i, observation in enumerate(run.observations):
-        assert observation.tolist() == [*run.observations[0][:2], i]
-    assert run.rewards == [float(a) for a in run.actions]
-    assert [info["count"] for info in run.infos] == list(range(1, len(run.actions) + 1))
-    assert len(run.observations) == len(run.actions) + 1, "the last next observation is missing"
 
 
 def check_single(server: TinyServer, completed: int) -> None:

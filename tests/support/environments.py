@@ -5,11 +5,15 @@ lost or doubled step cannot go unseen. Works with Gymnasium 1.0.0 to 1.x.
 """
 
 import abc
+import copy
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
+
+from support.loop_oracle import Run
 
 
 class Counting(gym.Env[Any, Any]):
@@ -108,18 +112,88 @@ def register() -> None:
             gym.register(name, entry_point=f"{kind.__module__}:{kind.__qualname__}", disable_env_checker=True)
 
 
-def actions(env: gym.Env[Any, Any], seed: int, count: int) -> list[Any]:
-    """The first `count` actions of a seeded random policy."""
-    space = env.action_space
-    space.seed(seed)
-    return [space.sample() for _ in range(count)]
+def make(kind: str) -> gym.Env[Any, Any]:
+    """The environment of a kind (a key of `IDS`), with episodes short enough to see many of them."""
+    register()
+    limits = {"pendulum": 17, "cartpole": 19}
+    return gym.make(IDS[kind], disable_env_checker=True, max_episode_steps=limits.get(kind))
+
+
+def modes() -> list[str]:
+    """The autoreset modes of the installed Gymnasium; 1.0 has no choice and behaves as `next_step`."""
+    known = getattr(gym.vector, "AutoresetMode", None)
+    return ["next_step"] if known is None else [mode.name.lower() for mode in known]
+
+
+def make_vector(kind: str, slots: int, mode: str) -> gym.vector.SyncVectorEnv:
+    """A vector of `make(kind)` with this autoreset mode."""
+    known = getattr(gym.vector, "AutoresetMode", None)
+    chosen = {} if known is None else {"autoreset_mode": known[mode.upper()]}
+    return gym.vector.SyncVectorEnv([partial(make, kind)] * slots, **chosen)
+
+
+def play(env: gym.Env[Any, Any], steps: int, seed: int) -> list[Any]:
+    """An ordinary loop of `steps` steps that resets after each end; the actions it took."""
+    env.action_space.seed(seed)
+    env.reset(seed=seed)
+    taken, done = [], False
+    for _ in range(steps):
+        if done:
+            env.reset()
+        action = env.action_space.sample()
+        taken.append(copy.deepcopy(action))
+        _, _, terminated, truncated, _ = env.step(action)
+        if isinstance(action, np.ndarray):
+            action[...] = 0  # an agent that works in place
+        done = terminated or truncated
+    return taken
+
+
+def play_vector(envs: Any, steps: int, seed: int, mode: str) -> list[list[Any]]:
+    """The same with a vector; the actions that each slot's environment took (a next-step reset ignores one)."""
+    envs.action_space.seed(seed)
+    envs.reset(seed=seed)
+    taken: list[list[Any]] = [[] for _ in range(envs.num_envs)]
+    resetting = np.zeros(envs.num_envs, bool)
+    for _ in range(steps):
+        actions = envs.action_space.sample()
+        for slot in np.flatnonzero(~resetting).tolist():
+            taken[slot].append(actions[slot].copy())
+        _, _, terminated, truncated, _ = envs.step(actions)
+        actions[...] = 0
+        ended = terminated | truncated
+        if mode == "disabled" and ended.any():
+            envs.reset(options={"reset_mask": ended})
+        resetting = ended if mode == "next_step" else np.zeros(envs.num_envs, bool)
+    return taken
+
+
+def plain_runs(env: gym.Env[Any, Any], actions: list[Any], seed: int) -> list[Run]:
+    """What a plain loop over these actions collects, episode by episode, without any of ours."""
+    runs: list[Run] = []
+    done = True
+    start: int | None = seed
+    for action in actions:
+        if done:
+            observation, info = env.reset(seed=start)
+            runs.append(Run([copy.deepcopy(observation)], reset_info=copy.deepcopy(info), seed=start))
+            start = None
+        observation, reward, terminated, truncated, info = env.step(copy.deepcopy(action))
+        runs[-1].actions.append(action)
+        runs[-1].rewards.append(float(reward))
+        runs[-1].terminated.append(bool(terminated))
+        runs[-1].truncated.append(bool(truncated))
+        runs[-1].infos.append(copy.deepcopy(info))
+        runs[-1].observations.append(copy.deepcopy(observation))
+        done = terminated or truncated
+    return runs
 
 
 def assert_same(ours: Any, theirs: Any, where: str = "value") -> None:
     """Equal to the bit: type of container, dtype, shape, values, NaN where NaN was."""
     if isinstance(theirs, dict):
         assert isinstance(ours, dict), where
-        assert list(ours) == list(theirs), where
+        assert ours.keys() == theirs.keys(), where
         for key in theirs:
             assert_same(ours[key], theirs[key], f"{where}[{key!r}]")
     elif isinstance(theirs, tuple):

@@ -185,4 +185,6 @@ def _at_path(path: str, values: Mapping[str, Any]) -> Any:
         return OTHER
     if isinstance(value, str) and len(value.encode("utf-8", "surrogatepass")) > 8 * 1_024:
         return OTHER
+    if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+        return OTHER  # no UTF-8 says it, so the index has no text for it
     return value if isinstance(value, bool | int | float | str) else OTHER

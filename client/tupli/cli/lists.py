@@ -1,14 +1,12 @@
 """`tupli benchmarks` and `tupli episodes`."""
 
 from dataclasses import asdict
-from itertools import islice
 from typing import Annotated
 
 import typer
 
+from tupli.cli.chosen import chosen, parts_of
 from tupli.cli.output import JsonFlag, UrlOption, show
-from tupli.datasets.tupli_dataset import dataset
-from tupli.expressions import parse_expression
 from tupli.storage.api import TupliAPIClient
 
 BENCHMARK_COLUMNS = {"name": "name", "description": "description", "created_at": "created", "id": "id"}
@@ -47,10 +45,8 @@ def episodes(
     as_json: JsonFlag = False,
 ) -> None:
     """List the episodes of a benchmark: ended and aborted ones, and others when asked for."""
-    data = dataset(benchmark, url=url, include=include.split(",") if include else None).limit_episodes(limit)
-    if where:
-        data = data.with_episode_filter(parse_expression(where))
-    if order:
-        data = data.order_by(*order.split(","))
-    rows = [asdict(header) for header in islice(data.preview(), limit)]
+    data = chosen(benchmark, url=url, include=parts_of(include), where=where)
+    if keys := parts_of(order):
+        data = data.order_by(*keys)
+    rows = [asdict(header) for header in data.limit_episodes(limit).preview()]
     show(rows, EPISODE_COLUMNS, as_json=as_json)

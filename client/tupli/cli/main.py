@@ -56,7 +56,7 @@ def main() -> None:
     """Run the command line; 1 for what did not work, with the reason on stderr."""
     try:
         app()
-    except (TupliError, ContractError) as error:
+    except (TupliError, ContractError, OSError) as error:
         stderr.print(f"[bold red]error[/] {type(error).__name__}: ", end="")
         stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)

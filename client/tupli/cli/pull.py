@@ -1,12 +1,14 @@
 """`tupli pull`: a filtered dataset into a file."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from tupli.cli.chosen import chosen, parts_of
 from tupli.cli.output import JsonFlag, UrlOption, emit
-from tupli.datasets import dataset
+from tupli.datasets.tupli_dataset import TupliDataset
 from tupli.errors import InvalidInput
 from tupli.export import export
 from tupli.expressions import parse_expression
@@ -32,12 +34,10 @@ def pull(
     """Write the tuples that two filters choose into a file; the file appears only when it is complete."""
     if not output.parent.is_dir():
         raise InvalidInput(f"the folder {output.parent} does not exist", place="--output")
-    data = dataset(benchmark, url=url, include=_split(include))
-    if episodes:
-        data = data.with_episode_filter(parse_expression(episodes))
+    data = chosen(benchmark, url=url, include=parts_of(include), where=episodes)
     if tuples:
         data = data.with_tuple_filter(parse_expression(tuples))
-    rows = export(data.batches(BATCH, columns=_split(columns)), output)
+    rows = export(_batches(data, parts_of(columns)), output)
     result = {"rows": rows, "file": str(output), "bytes": output.stat().st_size}
     if as_json:
         emit(result)
@@ -45,5 +45,9 @@ def pull(
         typer.echo(f"{rows} tuples in {output} ({result['bytes']} bytes)")
 
 
-def _split(text: str | None) -> list[str] | None:
-    return [part.strip() for part in text.split(",")] if text else None
+def _batches(data: TupliDataset, columns: list[str] | None) -> Iterator[dict[str, Any]]:
+    """At least one batch: a file without rows has its columns, too."""
+    batches = iter(data.batches(BATCH, columns=columns))
+    first = next(batches, None)
+    yield data.to_numpy(columns) if first is None else first
+    yield from batches

@@ -59,15 +59,23 @@ def _play(env: Any, episodes: int, seed: int | None, report: Any) -> int:
 
 
 def _play_vector(envs: Any, episodes: int, seed: int | None, report: Any) -> int:
-    """Until so many episodes ended; what still runs then is discarded, so that the number is what was asked for."""
+    """Until so many episodes ended; what is too much then is discarded, so that the number is what was asked for."""
     envs.action_space.seed(seed)
     envs.reset(seed=seed)
     finished = steps = 0
+    lengths = np.zeros(envs.num_envs, int)
+    resetting = np.zeros(envs.num_envs, bool)
     while finished < episodes:
         _, _, terminated, truncated, _ = envs.step(envs.action_space.sample())
-        ended = int(np.count_nonzero(np.asarray(terminated) | np.asarray(truncated)))
-        steps += envs.num_envs
-        finished += ended
-        report(min(finished, episodes))
+        ended = np.asarray(terminated) | np.asarray(truncated)
+        lengths += ~resetting
+        kept, surplus = np.split(np.flatnonzero(ended), [episodes - finished])
+        for slot in surplus.tolist():
+            envs.discard_episode(slot)
+        finished += len(kept)
+        steps += int(lengths[kept].sum())
+        lengths[ended] = 0
+        resetting = ended  # the step after an end only resets
+        report(finished)
     envs.discard_episode()
     return steps

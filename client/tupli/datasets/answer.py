@@ -17,9 +17,10 @@ import orjson
 import pyarrow as pa
 import xxhash
 
+from tupli.datasets.port import Readable
 from tupli.errors import IntegrityError, TransportError, error_of
 from tupli_schemas.errors import FrameError, SchemaMismatch
-from tupli_schemas.framing import FrameReader, Kind
+from tupli_schemas.framing import Frame, FrameReader, Kind, View, packed_checksum
 from tupli_schemas.problems import Problem
 from tupli_schemas.steps import StepSchema
 
@@ -99,7 +100,7 @@ class Answer:
     _checksum: Any = field(default_factory=xxhash.xxh3_64)
     _closed: bool = False
 
-    def read(self, chunks: Iterable[bytes]) -> Iterator[Item]:
+    def read(self, source: Iterable[bytes] | Readable) -> Iterator[Item]:
         """The items of the response, the closing one last.
 
         Raises:
@@ -107,27 +108,24 @@ class Answer:
             IntegrityError: Its rows are not what the closing frame says.
             TupliError: The problem that the server answered with.
         """
-        reader = FrameReader()
         try:
-            for chunk in chunks:
-                for frame in reader.feed(chunk):
-                    yield from self._items(frame.kind, frame.payload)
-            reader.finish()
+            for frame in _frames(source):
+                yield from self._items(frame)
         except FrameError as error:
             raise TransportError(f"the answer is damaged: {error}") from error
         if not self._closed:
             raise TransportError("the answer is cut: its closing frame is missing")
 
-    def _items(self, kind: Kind, payload: bytes) -> Iterator[Item]:
+    def _items(self, frame: Frame | View) -> Iterator[Item]:
         if self._closed:
             raise FrameError("there is more after the closing frame")
-        if kind is Kind.ARROW:
-            self._checksum.update(payload)
-            for batch in _batches(payload):
+        if frame.kind is Kind.ARROW:
+            self._checksum.update(packed_checksum(frame.checksum))
+            for batch in _batches(frame.payload):
                 self.rows += batch.num_rows
                 yield Rows(batch)
             return
-        yield self._message(kind, _json(payload))
+        yield self._message(frame.kind, _json(frame.payload))
 
     def _message(self, kind: Kind, data: dict[str, Any]) -> Item:
         if kind is Kind.PROBLEM:
@@ -152,14 +150,24 @@ class Answer:
         return Close(data.get("cursor"))
 
 
-def _batches(payload: bytes) -> Iterator[pa.RecordBatch]:
+def _frames(source: Iterable[bytes] | Readable) -> Iterator[Frame | View]:
+    reader = FrameReader()
+    if isinstance(source, Readable):
+        yield from reader.pull(source.readinto)
+        return
+    for chunk in source:
+        yield from reader.feed(chunk)
+    reader.finish()
+
+
+def _batches(payload: bytes | memoryview) -> Iterator[pa.RecordBatch]:
     try:
         yield from pa.ipc.open_stream(pa.py_buffer(payload))
     except (pa.ArrowException, OSError) as error:
         raise FrameError(f"its Arrow data cannot be read ({type(error).__name__})") from error
 
 
-def _json(payload: bytes) -> dict[str, Any]:
+def _json(payload: bytes | memoryview) -> dict[str, Any]:
     try:
         data = orjson.loads(payload)
     except orjson.JSONDecodeError as error:

@@ -155,9 +155,9 @@ def numbers(column: pa.Array, cell: Cell) -> npt.NDArray[Any]:
     if cell.shape == ():
         return raw(column, cell.storage_dtype).view(cell.dtype)
     offsets = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + count + 1]
-    if (np.diff(offsets) != cell.size).any():
+    first = int(offsets[0])
+    if (offsets[1:] - offsets[:-1] != cell.size).any():
         raise IntegrityError(f"a row that is not of shape {list(cell.shape)} came")
-    first = int(offsets[0]) if count else 0
     values = raw(column.values, cell.storage_dtype)[first : first + count * cell.size]
     return values.view(cell.dtype).reshape(count, *cell.shape)
 

@@ -213,12 +213,16 @@ class _Place:
 
     def _episodes(self, ids: pa.Array) -> Ints:
         """Indices of 16-byte ids; equal ones stand together."""
-        words = np.frombuffer(ids.buffers()[1], np.uint64) if len(ids) else np.empty(0, np.uint64)
-        pairs = words[ids.offset * 2 : (ids.offset + len(ids)) * 2].reshape(-1, 2)
-        changes = (pairs[1:] != pairs[:-1]).any(axis=1)
-        starts = np.flatnonzero(np.r_[len(pairs) > 0, changes])[: len(pairs)]
+        count = len(ids)
+        if not count:
+            return np.empty(0, np.int64)
+        pairs = np.frombuffer(ids.buffers()[1], np.uint64)[ids.offset * 2 : (ids.offset + count) * 2].reshape(
+            -1, 2
+        )
+        head, tail = pairs[:, 0], pairs[:, 1]
+        starts = [0, *(np.flatnonzero((head[1:] != head[:-1]) | (tail[1:] != tail[:-1])) + 1).tolist()]
         try:
             runs = [self._index[pairs[start].tobytes()] for start in starts]
         except KeyError as error:
             raise IntegrityError("rows of an episode came that the page does not have") from error
-        return np.repeat(np.asarray(runs, np.int64), np.diff(np.r_[starts, len(pairs)]).astype(np.int64))
+        return np.repeat(np.asarray(runs, np.int64), np.diff([*starts, count]))

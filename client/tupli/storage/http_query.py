@@ -5,19 +5,23 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-import httpx
 import orjson
 
+from tupli.datasets.port import Readable
 from tupli.errors import InvalidInput, TransportError, TupliError, error_of
+from tupli.storage.answers import HttpAnswer, Owned
 from tupli_schemas.problems import Problem
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
-_TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
-_JSON: Final = {"content-type": "application/json", "accept-encoding": "identity"}
+_JSON: Final = {
+    "content-type": "application/json",
+    "accept-encoding": "identity",
+    "user-agent": "tupli-client",
+}
 
 
 class HttpQuery:
-    """A `QueryPort` over HTTP (`POST /query/v1/...`). Proxies and TLS as httpx takes them.
+    """A `QueryPort` over HTTP (`POST /query/v1/...`). Proxies and TLS as httpx takes them (`answers`).
 
     Args:
         url: Address of the server, `TUPLI_URL`, or the local one.
@@ -29,9 +33,7 @@ class HttpQuery:
         if not self._url.startswith(("http://", "https://")):
             raise InvalidInput(f"{self._url!r} is not an http address", place="url")
         self._token = token if token is not None else os.environ.get("TUPLI_TOKEN", "")
-        self._client: httpx.Client | None = None
-        self._pid = 0
-        self._inherited: list[httpx.Client] = []
+        self._connections = Owned(self._url)
 
     @property
     def address(self) -> str:
@@ -43,70 +45,38 @@ class HttpQuery:
         with self._sent(path, body) as response:
             try:
                 answer: dict[str, Any] = orjson.loads(response.read())
-            except (httpx.TransportError, httpx.StreamError) as error:
-                raise self._unreachable(error) from error
             except orjson.JSONDecodeError as error:
                 raise TransportError(f"{self._url}{path}: the answer is not JSON") from error
             return answer
 
     @contextmanager
-    def stream(self, path: str, body: Mapping[str, Any]) -> Iterator[Iterator[bytes]]:
+    def stream(self, path: str, body: Mapping[str, Any]) -> Iterator[Iterator[bytes] | Readable]:
         """The bytes of a framed answer; see `QueryPort`."""
         with self._sent(path, body) as response:
-            yield self._chunks(response)
+            yield response.body()
 
     def close(self) -> None:
         """Close the connections of this process; the next question opens new ones."""
-        client, self._client = self._client, None
-        if client is not None and self._pid == os.getpid():
-            client.close()
+        self._connections.close()
 
     @contextmanager
-    def _sent(self, path: str, body: Mapping[str, Any]) -> Iterator[httpx.Response]:
-        client = self._connected()
-        request = client.build_request(
-            "POST", self._url + path, content=orjson.dumps(body), headers=self._headers()
-        )
-        try:
-            response = client.send(request, stream=True)
-        except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise self._unreachable(error) from error
-        try:
-            if not response.is_success:
-                raise self._refused(response)
-            yield response
-        finally:
-            response.close()
-
-    def _chunks(self, response: httpx.Response) -> Iterator[bytes]:
-        try:
-            yield from response.iter_raw()
-        except (httpx.TransportError, httpx.StreamError) as error:
-            raise self._unreachable(error) from error
+    def _sent(self, path: str, body: Mapping[str, Any]) -> Iterator[HttpAnswer]:
+        with self._connections.get().post(path, orjson.dumps(body), self._headers()) as answer:
+            if not 200 <= answer.status < 300:
+                raise _refused(answer)
+            yield answer
 
     def _headers(self) -> dict[str, str]:
         token = self._token() if callable(self._token) else self._token
         return _JSON | ({"authorization": f"Bearer {token}"} if token else {})
 
-    def _unreachable(self, error: Exception) -> TransportError:
-        return TransportError(f"{self._url}: {str(error) or type(error).__name__}")
 
-    def _refused(self, response: httpx.Response) -> TupliError:
-        try:
-            document = orjson.loads(response.read())
-            problem = Problem.from_json(document if isinstance(document, dict) else {})
-        except (orjson.JSONDecodeError, httpx.TransportError, httpx.StreamError):
-            problem = Problem(
-                "internal", f"the server answered {response.status_code} without a problem document"
-            )
-        after = response.headers.get("retry-after", "")
-        return error_of(problem, response.status_code, retry_after=float(after) if after.isdigit() else None)
-
-    def _connected(self) -> httpx.Client:
-        if self._client is not None and self._pid != os.getpid():
-            self._inherited.append(self._client)  # the parent's sockets: neither used nor closed here
-            self._client = None
-        if self._client is None:
-            self._pid = os.getpid()
-            self._client = httpx.Client(timeout=_TIMEOUT, headers={"user-agent": "tupli-client"})
-        return self._client
+def _refused(answer: HttpAnswer) -> TupliError:
+    try:
+        document = orjson.loads(answer.read())
+        problem = Problem.from_json(document if isinstance(document, dict) else {})
+    except (orjson.JSONDecodeError, TransportError):
+        told = f"the server answered {answer.status} without a problem document"
+        problem = Problem("internal", told)
+    after = answer.header("retry-after")
+    return error_of(problem, answer.status, retry_after=float(after) if after.isdigit() else None)

@@ -10,6 +10,7 @@ import httpx
 
 from tupli.errors import InvalidInput, TransportError, TupliError, error_of
 from tupli.transport.base import SendResult
+from tupli.transport.connections import connections_of
 from tupli_schemas.catalog import Command, encode_command
 from tupli_schemas.ids import id_text
 from tupli_schemas.problems import Problem
@@ -120,7 +121,7 @@ class HttpTransport:
             self._client = None
         if self._client is None:
             self._pid = os.getpid()
-            self._client = httpx.Client(timeout=self._timeout, headers={"user-agent": "tupli-client"})
+            self._client = connections_of(self, self._timeout)
         return self._client
 
 

@@ -40,6 +40,8 @@ IN_FLIGHT_BODIES: Final = 8
 LINGER_STEPS: Final = ((2_000, 5), (20_000, 20))
 """From so many records behind, recorders are asked to gather that many times as long."""
 MAX_LINGER_MS: Final = 2_000
+KNOWN_STREAMS: Final = 1_000
+KNOWN_SECONDS: Final = 1.0
 
 
 class IngestParts:
@@ -90,6 +92,7 @@ class IngestParts:
         self._view_client = self._new_client()
         self._view = self.generations.open(generation, client=self._view_client)
         self._view_generation = generation
+        self._known_streams: dict[bytes, tuple[tuple[int, int], float, StoredStream]] = {}
         letters, _ = self._dead_letters()
         self.projector = Projector(
             self.log, self.log, letters, self._open_store(generation), generation, retry_max_s=retry
@@ -191,12 +194,25 @@ class IngestParts:
         """
         self.rebuilder.stop()
         self.processor.drain(timeout)
+        self.processor.engine.close()
         for worker in (self.projector, self.eraser):
             worker.stop(timeout=5)
         self._resources.close()
 
     def _load_stream(self, stream: bytes) -> StoredStream:
-        return self._current_view().load_streams({stream: None})[stream]
+        """What the store knows; a recorder that waits asks many times between two blocks."""
+        written = (self.processor.engine.generation, self.processor.engine.committed)
+        now = time.monotonic()
+        known = self._known_streams.get(stream)
+        if known is None or known[0] != written or now - known[1] > KNOWN_SECONDS:
+            if len(self._known_streams) >= KNOWN_STREAMS:
+                self._known_streams.clear()
+            known = self._known_streams[stream] = (
+                written,
+                now,
+                self._current_view().load_streams({stream: None})[stream],
+            )
+        return known[2]
 
     def _current_view(self) -> EpisodeStore:
         """The serving generation on the readers' handle."""

@@ -1,17 +1,26 @@
 """`python -m tupli_standalone`: what `tupli up` runs."""
 
 import argparse
+import errno
+import signal
+import socket
 import sys
 from pathlib import Path
+from types import FrameType
+from typing import Final
 
 import uvicorn
 from pydantic import ValidationError
 
-from tupli_ingest.adapters.data_lock import DataDirectoryBusy
+from tupli_ingest.adapters.data_lock import DataDirectoryBusy, DataLock
 from tupli_ingest.core.errors import IngestError
-from tupli_ingest.logs import configure_logging
+from tupli_ingest.logs import adopt_standard_logging, configure_logging
 from tupli_standalone.app import build
+from tupli_standalone.lean import without_unused
 from tupli_standalone.settings import DEFAULT_PORT, RefusedSetting, Settings, default_data_dir
+
+SWITCH_SECONDS: Final = 0.0005
+"""A request is read in many short turns, each of which waits so long for a processor that computes (default 0.005)."""
 
 
 def parse(arguments: list[str]) -> Settings:
@@ -34,6 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
         settings = parse(sys.argv[1:] if arguments is None else arguments)
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         configure_logging(form=settings.log_format, level=settings.log_level)
+        adopt_standard_logging(form=settings.log_format, level=settings.log_level)
+        without_unused()
+        sys.setswitchinterval(SWITCH_SECONDS)
+        listener = _bound(settings)
         app = build(settings)
     except (RefusedSetting, DataDirectoryBusy, IngestError, ValidationError, OSError) as error:
         sys.stderr.write(f"tupli up: {error}\n")
@@ -49,8 +62,42 @@ def main(arguments: list[str] | None = None) -> int:
             server_header=False,
         )
     )
-    server.run()
+    _end_on_signals(server)
+    server.run(sockets=[listener])
     return 0 if server.started else 2
+
+
+def _bound(settings: Settings) -> socket.socket:
+    """A socket that has the address and does not listen yet: nobody connects before there are answers.
+
+    Raises:
+        RefusedSetting: Another process listens there.
+        DataDirectoryBusy: And has the data directory as well.
+    """
+    listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            DataLock(settings.data).release()
+            raise RefusedSetting(f"port {settings.port} is in use; choose another with --port") from error
+        raise
+    return listener
+
+
+def _end_on_signals(server: uvicorn.Server) -> None:
+    """SIGTERM and Ctrl-C end the server, and are no failure.
+
+    While it runs uvicorn has handlers of its own; afterwards it raises what it caught once more, for these.
+    """
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The resuming reader against scripted answers."""
 
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -63,7 +64,7 @@ def answer(*parts: bytes, close: bool = True, count: int | None = None) -> bytes
         if part[:2] == b"TF":
             out.append(part)
             continue
-        checksum.update(part)
+        checksum.update(struct.pack("<Q", xxhash.xxh3_64_intdigest(part)))
         total += pa.ipc.open_stream(part).read_all().num_rows
         out.append(encode_frame(Kind.ARROW, part))
     if close:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,8 @@ _CODES_OF_ROWS: Final = frozenset(
     {6, 9, 20, 26, 27, 36, 38, 41, 43, 44, 53, 69, 70, 72, 117, 131, 190, 321, 349, 467}
 )
 RELEASE_BYTES: Final = 8 * 1024 * 1024
+BATCH_BYTES: Final = 4 * 1024 * 1024
+_INSERT_CLAUSE: Final = ", ".join(f"{name} = {value}" for name, value in INSERT_SETTINGS.items())
 _NO_SPACE: Final = 243
 _READ_SETTINGS: Final[dict[str, Any]] = {
     "output_format_arrow_string_as_string": 0,  # text columns hold bytes that need not be UTF-8
@@ -66,8 +69,17 @@ class ChdbClient:
             StoreFull: No space.
             StoreUnavailable: Anything else; the same rows may be tried again.
         """
-        with _translated():
-            self._client.insert_arrow(table, rows, database=database, settings=INSERT_SETTINGS)
+        with _translated(), tempfile.NamedTemporaryFile(prefix="tupli-insert-") as file:
+            # The engine reads such a file batch by batch; clickhouse-connect's insert would hold the rows twice more.
+            batch_rows = max(BATCH_BYTES * rows.num_rows // max(rows.nbytes, 1), 1)
+            with pa.ipc.new_stream(file.name, rows.schema) as stream:
+                stream.write_table(rows, max_chunksize=batch_rows)
+            columns = ", ".join(f"`{name}`" for name in rows.schema.names)
+            path = file.name.replace("\\", "\\\\").replace("'", "\\'")
+            self._client.command(
+                f"INSERT INTO {database}.{table} ({columns}) FROM INFILE '{path}'"
+                f" SETTINGS {_INSERT_CLAUSE} FORMAT ArrowStream"
+            )
         self._inserted += rows.nbytes
         if self._inserted >= RELEASE_BYTES:
             self._inserted = 0

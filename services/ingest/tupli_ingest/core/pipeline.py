@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from tupli_ingest.core.assembler import Assembler
 from tupli_ingest.core.block import Check, placed_rows
-from tupli_ingest.core.decoding import decode_record
+from tupli_ingest.core.decoding import Item, decode_record
 from tupli_ingest.core.errors import RowsRefused
 from tupli_ingest.core.ports import DeadLetter, DeadLetters, EpisodeKey, EpisodeStore
 from tupli_ingest.core.ranges import RangeSet
@@ -52,8 +52,15 @@ class Pipeline:
         Raises:
             StoreUnavailable: Before anything was folded; the same call may be repeated.
         """
+        self.add_items([decode_record(record) for record in records])
+
+    def add_items(self, items: Sequence[Item]) -> None:
+        """`add`, of records that are decoded already (which another thread may have done).
+
+        Raises:
+            StoreUnavailable: Before anything was folded; the same call may be repeated.
+        """
         assembler = self._assembler
-        items = [decode_record(record) for record in records]
         wanted = assembler.needs(items)
         if wanted:
             assembler.learn(self._store.load_streams(wanted))

@@ -13,10 +13,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tupli_schemas.errors import EventError
-from tupli_schemas.steps import Layout
+from tupli_schemas.steps import STEP_FIELDS, Layout
 
 LAST_STEP = 2**63 - 2
+_PLACES = {field.name: place for place, field in enumerate(STEP_FIELDS)}
 _FLAGS = ("is_final", "terminated", "truncated")
+_DTYPES = ("u4", "u8", "u1", "f8", "u1", "u1", "i8")
+"""Of the columns that every record of steps begins with (`STEP_FIELDS`), but the info."""
 
 parse_layout = lru_cache(maxsize=4_096)(Layout.parse)
 """The layout of its text, remembered: every record of steps names its layout.
@@ -73,7 +76,7 @@ def rows_of(batch: pa.RecordBatch, layout: Layout, first: int, last: int, place:
     if batch.num_rows != last - first + 1:
         raise EventError(f"{batch.num_rows} rows for the numbers {first}..{last}", place=place)
     flags = [_column(batch, at) for at in (2, 4, 5)]
-    if int((flags[0] | flags[1] | flags[2]).max()) > 1:
+    if (flags[0] | flags[1] | flags[2]).max() > 1:
         wrong = next(name for name, flag in zip(_FLAGS, flags, strict=True) if int(flag.max()) > 1)
         raise EventError("is neither 0 nor 1", place=f"{place}.{wrong}")
     return Rows(layout, batch, first, _groups(batch, place))
@@ -82,7 +85,7 @@ def rows_of(batch: pa.RecordBatch, layout: Layout, first: int, last: int, place:
 def _groups(batch: pa.RecordBatch, place: str) -> tuple[Group, ...]:
     episode, step, final = (_column(batch, at) for at in range(3))
     ordinal = int(episode[0])
-    if ordinal == int(episode[-1]) and bool((episode == ordinal).all()):
+    if ordinal == int(episode[-1]) and (episode == ordinal).all():
         groups: tuple[Group, ...] = (_single(ordinal, step, final, place),)
     else:
         groups = _many(episode, step, final, place)
@@ -95,9 +98,9 @@ def _groups(batch: pa.RecordBatch, place: str) -> tuple[Group, ...]:
 
 def _single(ordinal: int, step: npt.NDArray[Any], final: npt.NDArray[Any], place: str) -> Group:
     first, last = int(step[0]), int(step[-1])
-    if last - first != len(step) - 1 or not bool((step[1:] - step[:-1] == 1).all()):
+    if last - first != len(step) - 1 or not (step[1:] - step[:-1] == 1).all():
         raise _not_consecutive(ordinal, place)
-    if bool(final[:-1].any()):
+    if final[:-1].any():
         raise _after_final(ordinal, place)
     return Group(ordinal, first, last, bool(final[-1]))
 
@@ -129,9 +132,16 @@ def _after_final(ordinal: int, place: str) -> EventError:
     return EventError(f"episode {ordinal} has rows after its final observation", place=f"{place}.is_final")
 
 
+def column_of(batch: pa.RecordBatch, name: str) -> npt.NDArray[Any]:
+    """A numeric column of `STEP_FIELDS` by its name, in its memory; the batch has rows."""
+    return _column(batch, _PLACES[name])
+
+
 def _column(batch: pa.RecordBatch, at: int) -> npt.NDArray[Any]:
-    values: npt.NDArray[Any] = batch.column(at).to_numpy()
-    return values
+    """A column of `STEP_FIELDS` in its memory; batches without rows have none."""
+    column = batch.column(at)
+    values = np.frombuffer(column.buffers()[1], _DTYPES[at])
+    return values[column.offset : column.offset + batch.num_rows]
 
 
 def same_rows(left: pa.RecordBatch, right: pa.RecordBatch) -> npt.NDArray[np.bool_]:

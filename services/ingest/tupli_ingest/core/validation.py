@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from tupli_ingest.core.decoding import check_values, decode_steps
 from tupli_ingest.core.errors import RequestRefused
-from tupli_ingest.core.rows import Group, Rows
+from tupli_ingest.core.rows import Group, Rows, column_of
 from tupli_schemas.errors import ContractError, EventError, FrameError
 from tupli_schemas.events import (
     MAX_EVENT_BYTES,
@@ -25,6 +25,7 @@ from tupli_schemas.events import (
     decode_event,
 )
 from tupli_schemas.framing import Frame, Kind, decode_frames
+from tupli_schemas.index import are_empty
 from tupli_schemas.problems import Problem
 from tupli_schemas.records import Envelope, NewRecord
 
@@ -44,10 +45,14 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What a valid request leads to: records for the log, and the last number of each of its streams."""
+    """What a valid request leads to: records for the log, and the last number of each of its streams.
+
+    `benchmarks` are those that its starts name, each with the index of the first event that does.
+    """
 
     records: tuple[NewRecord, ...]
     streams: dict[bytes, int]
+    benchmarks: dict[bytes, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -67,6 +72,7 @@ class _Streams:
 
     last: dict[bytes, int] = field(default_factory=dict)
     episodes: dict[tuple[bytes, int], _Episode] = field(default_factory=dict)
+    benchmarks: dict[bytes, int] = field(default_factory=dict)
 
     def episode(self, stream: bytes, ordinal: int) -> _Episode:
         return self.episodes.setdefault((stream, ordinal), _Episode())
@@ -98,7 +104,7 @@ def accept_frames(frames: Sequence[Frame], sender: Sender) -> Accepted:
         raise RequestRefused(Problem("too_large", told, "body"))
     streams = _Streams()
     records = tuple(_accept(index, frame, sender, streams) for index, frame in enumerate(frames))
-    return Accepted(records, streams.last)
+    return Accepted(records, streams.last, streams.benchmarks)
 
 
 def _accept(index: int, frame: Frame, sender: Sender, streams: _Streams) -> NewRecord:
@@ -111,6 +117,8 @@ def _accept(index: int, frame: Frame, sender: Sender, streams: _Streams) -> NewR
     try:
         event = decode_event(frame.payload, place=place)
         _check(event, place, streams)
+        if isinstance(event, EpisodeStarted):
+            streams.benchmarks.setdefault(event.benchmark.id, index)
     except ContractError as error:
         raise _refused("invalid_event", error.reason, error.place or place, index) from error
     envelope = Envelope(
@@ -207,14 +215,16 @@ def _check_cells(rows: Rows, place: str) -> None:
 
 
 def _check_final_flags(batch: pa.RecordBatch, place: str) -> None:
-    final = batch.column("is_final").to_numpy()
+    final = column_of(batch, "is_final")
     for name in ("terminated", "truncated"):
-        if (final & batch.column(name).to_numpy()).any():
+        if (final & column_of(batch, name)).any():
             raise EventError("is set in a final row, which is no transition", place=f"{place}.{name}")
 
 
 def _check_infos(infos: pa.Array, place: str) -> None:
     """Every info is JSON in UTF-8; equal ones, which are most, are looked at once."""
+    if are_empty(infos):
+        return
     for info in infos.unique().to_pylist():
         if info == b"{}":
             continue

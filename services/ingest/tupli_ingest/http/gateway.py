@@ -8,7 +8,6 @@ from tupli_ingest.core.validation import Accepted, Sender, accept_frames
 from tupli_ingest.http.identity import Caller
 from tupli_ingest.logs import request_id
 from tupli_schemas.errors import ContractError
-from tupli_schemas.events import EpisodeStarted, decode_event
 from tupli_schemas.framing import Frame
 from tupli_schemas.ids import id_text
 from tupli_schemas.problems import Problem
@@ -35,9 +34,11 @@ class Gateway:
             request_id=request_id.get(),
         )
         accepted = accept_frames(frames, sender)
-        for index, record in enumerate(accepted.records):
-            if record.envelope.event == EpisodeStarted.NAME:
-                self._check_benchmark(record.payload, index)
+        for benchmark, index in accepted.benchmarks.items():
+            if not self._knows_benchmark(benchmark):
+                place = f"events[{index}].benchmark.id"
+                detail = f"there is no benchmark {id_text(benchmark)}"
+                raise RequestRefused(Problem("unknown_benchmark", detail, place), index)
         return accepted
 
     def command(self, body: bytes, caller: Caller) -> tuple[str, NewRecord]:
@@ -59,10 +60,3 @@ class Gateway:
             request_id=request_id.get(),
         )
         return command.command_id, NewRecord(caller.subject, envelope, body)
-
-    def _check_benchmark(self, payload: bytes, index: int) -> None:
-        event = decode_event(payload)
-        if isinstance(event, EpisodeStarted) and not self._knows_benchmark(event.benchmark.id):
-            place = f"events[{index}].benchmark.id"
-            detail = f"there is no benchmark {id_text(event.benchmark.id)}"
-            raise RequestRefused(Problem("unknown_benchmark", detail, place), index)

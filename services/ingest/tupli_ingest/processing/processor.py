@@ -2,10 +2,13 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from tupli_ingest.core.decoding import Item, decode_record
+from tupli_ingest.core.errors import Unavailable
 from tupli_ingest.core.pipeline import Pipeline
 from tupli_ingest.core.ports import Checkpoints, LogReader
 from tupli_ingest.processing.dead_letter_limit import DeadLetterLimit
@@ -22,6 +25,49 @@ class BlockLimits:
     bytes: int = 8 * 1024 * 1024
     rows: int = 200_000
     read_bytes: int = 4 * 1024 * 1024
+
+
+class ReadAhead:
+    """Reads and decodes what comes next while the block before it is written, on a thread of its own.
+
+    Decoding knows nothing of what came before, so neither the order of folding nor that of writing is touched.
+    """
+
+    def __init__(self, log: LogReader, max_bytes: int) -> None:
+        self._log = log
+        self._max_bytes = max_bytes
+        self._thread = ThreadPoolExecutor(1, "read-ahead")
+        self._start = -1
+        self._coming: Future[list[Item]] | None = None
+
+    def take(self, start: int) -> list[Item]:
+        """The next items from an offset on; none at the end of the log.
+
+        Raises:
+            LogUnavailable: The log does not answer.
+        """
+        coming, self._coming = self._coming, None
+        if coming is not None and start == self._start and (items := coming.result()):
+            return items
+        return self._read(start)
+
+    def keep(self, start: int, items: list[Item]) -> None:
+        """Items that were taken, to be taken again."""
+        self._start, self._coming = start, Future()
+        self._coming.set_result(items)
+
+    def look(self, start: int) -> None:
+        """Begin with what is to be taken next, if the log has it."""
+        if self._log.end(EPISODES_TOPIC) > start:
+            self._start, self._coming = start, self._thread.submit(self._read, start)
+
+    def close(self) -> None:
+        """Wait for a read that is under way; nothing is begun any more."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _read(self, start: int) -> list[Item]:
+        records = self._log.read(EPISODES_TOPIC, start, max_bytes=self._max_bytes)
+        return [decode_record(record) for record in records]
 
 
 class Engine:
@@ -45,6 +91,7 @@ class Engine:
         self.group = f"g{generation}"
         self.pipeline = pipeline
         self._log = log
+        self._ahead = ReadAhead(log, limits.read_bytes)
         self._checkpoints = checkpoints
         self._limits = limits
         self._dead_letters = dead_letters
@@ -62,11 +109,16 @@ class Engine:
         Raises:
             Unavailable: Before anything was folded; call again.
         """
-        records = self._log.read(EPISODES_TOPIC, self.next_offset, max_bytes=self._limits.read_bytes)
-        if records:
-            self.pipeline.add(records)
-            self._dead_letters.processed(len(records))
-            self.next_offset = records[-1].position.offset + 1
+        items = self._ahead.take(self.next_offset)
+        if items:
+            try:
+                self.pipeline.add_items(items)
+            except Unavailable:
+                self._ahead.keep(self.next_offset, items)
+                raise
+            self._dead_letters.processed(len(items))
+            self.next_offset = items[-1].offset + 1
+            self._ahead.look(self.next_offset)
         full = (
             self.pipeline.pending_bytes >= self._limits.bytes
             or self.pipeline.pending_rows >= self._limits.rows
@@ -77,6 +129,10 @@ class Engine:
     def pending(self) -> bool:
         """Whether records were folded that are not written."""
         return self.next_offset > self.committed
+
+    def close(self) -> None:
+        """Let go of the log. What was folded and not written is folded again by the next engine."""
+        self._ahead.close()
 
     def write(self) -> None:
         """Write the block and commit; may be called again when it raises.

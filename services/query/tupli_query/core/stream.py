@@ -3,7 +3,7 @@
     QUERY_HEADER {"type": "dataset", ...}   once
     QUERY_HEADER {"type": "page", ...}      before the rows of some episodes
     ARROW                                   chunks as the engine wrote them
-    CLOSE {"rows", "checksum", "cursor"}    rows of all ARROW frames, XXH3-64 over their payloads; or PROBLEM
+    CLOSE {"rows", "checksum", "cursor"}    rows of all ARROW frames, XXH3-64 over their checksums; or PROBLEM
 
 A chunk is decoded only where it has to be cut: above the size of a frame, or behind a limit.
 """
@@ -16,7 +16,7 @@ import pyarrow as pa
 import xxhash
 
 from tupli_query.core.reader import Chunk
-from tupli_schemas.framing import MAX_FRAME_BYTES, Kind, frame_parts
+from tupli_schemas.framing import MAX_FRAME_BYTES, Kind, checksum_bytes, frame_parts
 from tupli_schemas.problems import Problem
 
 MATCH: Final = "is_match"
@@ -85,9 +85,10 @@ class FrameStream:
         return frame_parts(Kind.PROBLEM, orjson.dumps(problem.to_json()))
 
     def _frame(self, data: bytes | memoryview, rows: int) -> Parts:
-        self._checksum.update(data)
+        parts = frame_parts(Kind.ARROW, data)
+        self._checksum.update(checksum_bytes(parts[0]))
         self.rows += rows
-        return frame_parts(Kind.ARROW, data)
+        return parts
 
     def _within_limit(self, chunk: Chunk) -> Chunk | None:
         """The chunk up to the row that the limit allows, and that row's next one; None when nothing is left."""

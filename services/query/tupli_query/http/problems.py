@@ -42,6 +42,15 @@ def answering(endpoint: Endpoint) -> Endpoint:
         except Exception as error:  # noqa: BLE001 - the edge of the process: nothing of an error but its problem leaves
             response = problem_response(problem_of(error, request_id_of(request)))
         response.headers.setdefault(REQUEST_ID, request_id_of(request))
+        LOGGER.info(
+            "request",
+            extra={
+                "method": request.method,
+                "path": request.url.path,
+                "status": response.status_code,
+                "request_id": request_id_of(request),
+            },
+        )
         response.headers.setdefault("x-content-type-options", "nosniff")
         return response
 
@@ -60,7 +69,7 @@ def problem_of(error: Exception, request_id: str) -> Problem:
         detail = "Every read stream is taken; try again soon"
         return Problem("too_many_requests", detail, "", request_id, {"retry_after": error.retry_after})
     kind = "the store failed" if isinstance(error, ReaderFailed) else "unexpected error"
-    LOGGER.error("%s (request %s)", kind, request_id, exc_info=error)
+    LOGGER.error("%s (request %s)", kind, request_id, exc_info=error, extra={"request_id": request_id})
     return Problem("internal", "The request could not be answered; the server's log says why", "", request_id)
 
 
