@@ -247,6 +247,7 @@ def test_a_port_in_use_is_said(tmp_path: Path) -> None:
         ("Host", "rebound.example.org:8080"),
         ("Origin", "https://example.org"),
         ("Origin", "null"),
+        ("Origin", "http://localhost:3000"),
     ],
 )  # fmt: skip
 def test_foreign_pages_are_refused(header: str, value: str, path: str, server: ServerProcess) -> None:

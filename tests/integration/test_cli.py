@@ -99,7 +99,7 @@ def test_a_seeded_recording_is_that_run(run: Run, bench: str, server: ServerProc
     again = run("record", "CartPole-v1", "--benchmark", "cli-twin", "--episodes", EPISODES, "--seed", 1)
     assert again.code == 0
     twin = headers(run, "cli-twin", "--order", "started_at")
-    assert [header["return_"] for header in twin] == [header["return_"] for header in found]
+    assert [header["return"] for header in twin] == [header["return"] for header in found]
     data = [tupli.dataset(name, url=server.url).order_by("seed").to_numpy() for name in (bench, "cli-twin")]
     same_columns(*data)
     assert again.out == f"{EPISODES} episodes, {sum(h['n_tuples'] for h in found)} steps in cli-twin\n"
@@ -136,14 +136,14 @@ def test_benchmarks_are_listed(run: Run, bench: str) -> None:
 def test_episodes_are_filtered_and_ordered(run: Run, bench: str) -> None:
     every = headers(run, bench)
     assert len(every) == EPISODES
-    returns = [header["return_"] for header in every]
+    returns = [header["return"] for header in every]
     ordered = headers(run, bench, "--order", "-return,seed")
-    assert [header["return_"] for header in ordered] == sorted(returns, reverse=True)
+    assert [header["return"] for header in ordered] == sorted(returns, reverse=True)
     bound = sorted(returns)[2]
     some = headers(
         run, bench, "--episodes", f"return > {bound} and policy == 'random' and seed in [1,2,3,4,5,6]"
     )
-    assert sorted(header["id"] for header in some) == sorted(h["id"] for h in every if h["return_"] > bound)
+    assert sorted(header["id"] for header in some) == sorted(h["id"] for h in every if h["return"] > bound)
     assert len(headers(run, bench, "--order", "-return", "--limit", "2")) == 2
     table = run("episodes", bench, "--order", "seed").out
     assert all(header["id"] in table for header in every)

@@ -14,7 +14,7 @@ EPISODE_COLUMNS = {
     "id": "id",
     "status": "status",
     "n_tuples": "steps",
-    "return_": "return",
+    "return": "return",
     "seed": "seed",
     "policy": "policy",
     "started_at": "started",
@@ -48,5 +48,8 @@ def episodes(
     data = chosen(benchmark, url=url, include=parts_of(include), where=where)
     if keys := parts_of(order):
         data = data.order_by(*keys)
-    rows = [asdict(header) for header in data.limit_episodes(limit).preview()]
+    rows = [
+        {name.rstrip("_"): value for name, value in asdict(header).items()}  # the words of the filters
+        for header in data.limit_episodes(limit).preview()
+    ]
     show(rows, EPISODE_COLUMNS, as_json=as_json)

@@ -1,11 +1,13 @@
 """How commands answer: tables for people, JSON for programs, both on stdout; everything else on stderr."""
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import orjson
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -24,12 +26,23 @@ def show(
     if as_json:
         emit(list(rows))
         return
-    table = Table(title=title or None)
-    for heading in columns.values():
-        table.add_column(heading)
+    table = Table(title=title or None, box=box.SIMPLE, pad_edge=False)
+    for name, heading in columns.items():
+        table.add_column(heading, no_wrap=name in _WHOLE or name.endswith("_at"))
     for row in rows:
-        table.add_row(*(cell(row.get(name)) for name in columns))
-    Console().print(table)
+        table.add_row(
+            *(_instant(row.get(name)) if name.endswith("_at") else cell(row.get(name)) for name in columns)
+        )
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+_WHOLE: Final = frozenset({"id", "stream", "status", "name"})
+"""Columns that are of no use in part."""
+
+
+def _instant(value: Any) -> str:
+    """An ISO 8601 time to the second, in UTC as the server tells it."""
+    return value[:19].replace("T", " ") if isinstance(value, str) else cell(value)
 
 
 def emit(value: Any) -> None:

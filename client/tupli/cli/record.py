@@ -32,7 +32,7 @@ def record(
     columns = (TextColumn("recording"), BarColumn(), MofNCompleteColumn(), TextColumn("episodes"))
     with (
         recording.record(env, benchmark, policy="random", url=url) as env,
-        Progress(*columns, console=stderr, transient=True) as bar,
+        Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar,
     ):
         task = bar.add_task("episodes", total=episodes)
         play = _play if num_envs == 1 else _play_vector

@@ -55,6 +55,7 @@ def rebuild(url: UrlOption = None, *, as_json: JsonFlag = False) -> None:
         TimeRemainingColumn(),
         console=stderr,
         transient=True,
+        disable=not stderr.is_terminal,
     ) as progress:
         task = progress.add_task("records", total=None)
         while state.get("state") == "running":

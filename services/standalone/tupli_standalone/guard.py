@@ -25,10 +25,16 @@ def is_loopback_host(value: str) -> bool:
         return False
 
 
-def is_loopback_origin(value: str) -> bool:
-    """Whether an `Origin` header names a page that this machine served itself."""
-    scheme, separator, host = value.partition("://")
-    return bool(separator) and scheme in {"http", "https"} and is_loopback_host(host)
+def is_own_origin(value: str, host: str) -> bool:
+    """Whether an `Origin` header names a page that this very server served: its `Host`, by any name of this machine."""
+    scheme, separator, place = value.partition("://")
+    if not separator or scheme not in {"http", "https"} or not is_loopback_host(place):
+        return False
+    return _port(place, scheme) == _port(host, scheme)
+
+
+def _port(host: str, scheme: str) -> int:
+    return urlsplit(f"//{host}").port or {"http": 80, "https": 443}[scheme]
 
 
 class LoopbackGuard:
@@ -52,8 +58,10 @@ def _judge(scope: Scope) -> Problem | None:
     hosts = values.get(b"host", [])
     if len(hosts) != 1 or not is_loopback_host(hosts[0]):
         return Problem("foreign_origin", "this server answers to 127.0.0.1, localhost and [::1] only", "Host")
-    if not all(is_loopback_origin(origin) for origin in values.get(b"origin", [])):
-        return Problem("foreign_origin", "requests from web pages of other sites are refused", "Origin")
+    if not all(is_own_origin(origin, hosts[0]) for origin in values.get(b"origin", [])):
+        return Problem(
+            "foreign_origin", "requests from web pages that this server did not serve are refused", "Origin"
+        )
     return None
 
 

@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from tupli_standalone.edge import Edge
-from tupli_standalone.guard import LoopbackGuard, is_loopback_host, is_loopback_origin
+from tupli_standalone.guard import LoopbackGuard, is_loopback_host, is_own_origin
 from tupli_standalone.settings import RefusedSetting, Settings
 
 
@@ -68,18 +68,26 @@ def test_foreign_hosts(host: str) -> None:
     assert not is_loopback_host(host)
 
 
-@pytest.mark.parametrize(
-    "origin", ["null", "https://evil.example", "file://", "http://localhost.evil.example"]
-)
+FOREIGN = [
+    "null",
+    "https://evil.example",
+    "file://",
+    "http://localhost.evil.example",
+    "http://localhost:3000",
+]
+
+
+@pytest.mark.parametrize("origin", FOREIGN)
 def test_foreign_origins(origin: str) -> None:
-    assert not is_loopback_origin(origin)
+    assert not is_own_origin(origin, "127.0.0.1:8080")
 
 
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
         ((("host", "127.0.0.1:8080"),), 200),
-        ((("host", "127.0.0.1:8080"), ("origin", "http://localhost:3000")), 200),
+        ((("host", "127.0.0.1:8080"), ("origin", "http://localhost:8080")), 200),
+        ((("host", "127.0.0.1:8080"), ("origin", "http://localhost:3000")), 403),
         ((("host", "rebound.example"),), 403),
         ((), 403),
         ((("host", "127.0.0.1"), ("host", "evil.example")), 403),
