@@ -6,6 +6,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from support.no_io import no_io
 
@@ -13,6 +14,13 @@ UNIT = Path(__file__).parent / "unit"
 
 hypothesis.settings.register_profile("tupli", database=None, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("tupli")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hypothesis_knows_its_characters() -> None:
+    """Hypothesis writes its tables of characters once per checkout; that is not the tests' I/O."""
+    st.text(st.characters(exclude_categories=["Cs"])).validate()
+    st.text(st.characters(codec="utf-8")).validate()
 
 
 @pytest.fixture(autouse=True)
