@@ -1,5 +1,6 @@
 """Composition: the services' applications behind one edge, started and stopped together."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,6 +11,7 @@ from starlette.types import ASGIApp
 
 import tupli_ingest.app as ingest
 import tupli_query.app as query
+from tupli_ingest.http.problem_answers import RequestContext, install_problem_answers
 from tupli_ingest.settings import IngestSettings
 from tupli_standalone.edge import Edge
 from tupli_standalone.guard import LoopbackGuard
@@ -39,6 +41,8 @@ def build(settings: Settings) -> ASGIApp:
             log.info("stopped")
 
     root = FastAPI(title="Tupli", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    install_problem_answers(root)
+    root.add_middleware(RequestContext, clock=time.monotonic)
 
     @root.get("/livez")
     async def livez() -> dict[str, str]:
@@ -46,8 +50,9 @@ def build(settings: Settings) -> ASGIApp:
 
     @root.get("/readyz")
     async def readyz(response: Response) -> dict[str, object]:
-        checks = {**await ingest_parts.checks(), **await to_thread.run_sync(query_parts.ready)}
-        failed = any(checks.values())
+        found = {**await ingest_parts.checks(), **await to_thread.run_sync(query_parts.ready)}
+        checks = {name: reason or "ok" for name, reason in found.items()}
+        failed = any(found.values())
         response.status_code = 503 if failed else 200
         return {"status": "not ready" if failed else "ready", "checks": checks}
 
