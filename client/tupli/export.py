@@ -31,7 +31,7 @@ def export(batches: Iterable[Batch], path: Path) -> int:
     The file appears under its name only when it is complete.
 
     Raises:
-        InvalidInput: The name ends in none of `FORMATS`.
+        InvalidInput: The name ends in none of `FORMATS`, or a text that the format cannot keep.
     """
     kind = path.suffix.lstrip(".").lower()
     if kind not in FORMATS:
@@ -128,7 +128,7 @@ def _write_npz(batches: Iterator[dict[str, npt.NDArray[Any]]], path: Path) -> in
         for batch in batches:
             for index, (name, array) in enumerate(batch.items()):
                 if array.dtype == object:
-                    array = np.array([_text(value) for value in array], dtype=np.str_)  # noqa: PLW2901 -- the same column
+                    array = _fixed_texts(name, array)  # noqa: PLW2901 - the same column
                 parts.setdefault(name, _GrowingArray(Path(folder) / str(index), array)).append(array)
             rows += len(next(iter(batch.values()), ()))
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
@@ -136,6 +136,17 @@ def _write_npz(batches: Iterator[dict[str, npt.NDArray[Any]]], path: Path) -> in
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as target:
                     part.save(target)
     return rows
+
+
+def _fixed_texts(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.str_]:
+    """Texts as NumPy keeps them in a file: padded with NULs, so that one's own at the end would be lost."""
+    texts = [_text(value) for value in array]
+    if any(text.endswith("\0") for text in texts):
+        raise InvalidInput(
+            f".npz cannot keep the NUL at the end of a text in {name}: write .parquet or .arrow, or other columns",
+            place="output",
+        )
+    return np.array(texts, dtype=np.str_)
 
 
 class _GrowingArray:

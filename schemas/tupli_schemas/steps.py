@@ -241,7 +241,8 @@ class StepSchema:
     """What one step of an episode holds, leaf by leaf, and how leaves become values again.
 
     `observation_structure`, `action_structure` and `extra_structure` are the JSON of `spaces.Structure`;
-    `observation_space` and `action_space` the JSON of the declared space, or None.
+    `observation_space` and `action_space` the JSON of the declared space, or None. `reward_dtype` is a note of what
+    was first seen: rewards are kept, and come back, as float64.
     """
 
     observation: tuple[Leaf, ...]

@@ -15,6 +15,7 @@ import pytest
 from support.ingest_dump import dump
 from support.ingest_service import EVENTS, JSON, Service, eventually
 from support.ingest_streams import BENCHMARK, RowItem, StreamOfItems, started
+from tupli_ingest.settings import IngestSettings
 from tupli_schemas.catalog import CreateBenchmark, encode_command
 from tupli_schemas.events import encode_event
 from tupli_schemas.framing import Kind, encode_frame
@@ -179,15 +180,24 @@ def test_a_full_disk_acknowledges_nothing_and_recovers(server: Process) -> None:
                 break
             accepted += 1
         assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
-        assert http.get("/readyz").status_code == 503
+        assert server.process is not None
+        disk = Path(f"/proc/{server.process.pid}/root") / server.folder.relative_to("/")
+        (disk / "filler").write_bytes(bytes(room_above_reserve(disk)))  # the refused request was large
+        eventually(lambda: http.get("/readyz").status_code == 503)
         assert received(http, accepted) == [[1, 21]]
         assert http.get(f"/ingest/v1/streams/{id_text(make_id(1, accepted + 1))}").status_code == 404
-        assert server.process is not None
-        (Path(f"/proc/{server.process.pid}/root") / server.folder.relative_to("/") / "ballast").unlink()
+        for name in ("filler", "ballast"):
+            (disk / name).unlink()
         again = http.post("/ingest/v1/events", content=heavy_stream(accepted + 1), headers=EVENTS)
         assert again.status_code == 200
         assert received(http, accepted + 1) == [[1, 21]]
         assert server.is_ready()
+
+
+def room_above_reserve(disk: Path) -> int:
+    """Bytes that are free beyond what the log keeps free, and a little more."""
+    stat = os.statvfs(disk)
+    return max(stat.f_bavail * stat.f_frsize - IngestSettings().log_reserve_bytes + (2 << 20), 0)
 
 
 def received(http: httpx.Client, number: int) -> list[list[int]]:

@@ -55,7 +55,7 @@ def check(episode: EpisodeData, run: Run) -> None:
         assert_same(row(episode.observations, index), observation, f"observation {index}")
     for index, action in enumerate(run.actions):
         assert_same(row(episode.actions, index), action, f"action {index}")
-    assert_same(episode.rewards, np.array(run.rewards), "rewards")
+    assert_same(episode.rewards, np.array(run.rewards, np.float64), "rewards")
     assert_same(episode.terminated, np.array(run.terminated), "terminated")
     assert_same(episode.truncated, np.array(run.truncated), "truncated")
     assert_same(tuple(episode.infos), tuple(run.infos), "infos")
@@ -74,7 +74,8 @@ def check_table(data: dict[str, Any], runs: Sequence[Run]) -> None:
     assert at == len(data["reward"])
     assert data["has_next"].all()
     for word, parts in (("reward", "rewards"), ("terminated", "terminated"), ("truncated", "truncated")):
-        assert_same(data[word], np.concatenate([getattr(run, parts) for run in runs]), word)
+        dtype = np.float64 if word == "reward" else np.bool_
+        assert_same(data[word], np.concatenate([np.array(getattr(run, parts), dtype) for run in runs]), word)
 
 
 def check_benchmark(name: str, url: str, plain: list[list[Run]]) -> None:

@@ -1,7 +1,6 @@
 """The dataset that a command's arguments choose."""
 
 from tupli.datasets.tupli_dataset import TupliDataset, dataset
-from tupli.errors import NotFound
 from tupli.expressions import parse_expression
 
 
@@ -9,15 +8,10 @@ def chosen(benchmark: str, *, url: str | None, include: list[str] | None, where:
     """The episodes of a benchmark that an expression chooses.
 
     Raises:
-        NotFound: There is no such benchmark. A dataset of it is empty; on the command line it is a slip.
         ExpressionError: The expression is none.
     """
     data = dataset(benchmark, url=url, include=include)
-    if where:
-        data = data.with_episode_filter(parse_expression(where))
-    if not data.benchmarks:
-        raise NotFound(f"there is no benchmark {benchmark}")
-    return data
+    return data.with_episode_filter(parse_expression(where)) if where else data
 
 
 def parts_of(text: str | None) -> list[str] | None:

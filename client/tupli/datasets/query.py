@@ -15,8 +15,12 @@ STATUSES: Final = ("open", "terminated", "truncated", "aborted", "incomplete", "
 
 @dataclass(frozen=True)
 class Query:
-    """Filters, order and limits. `tuple_predicate` runs on the client, everything else on the server."""
+    """Filters, order and limits. `tuple_predicate` runs on the client, everything else on the server.
 
+    `benchmark` is the name behind `benchmark_filter`, where one was given: then there has to be such a benchmark.
+    """
+
+    benchmark: str | None = None
     benchmark_filter: BaseFilter | None = None
     episode_filter: BaseFilter | None = None
     tuple_filter: BaseFilter | None = None
@@ -38,6 +42,7 @@ class Query:
             "episode_filter": _json(self.episode_filter),
             "order_by": list(self.order_by) or None,
             "include": list(self.include) or None,
+            "step_schema": self.step_schema,
         }
         return {name: value for name, value in out.items() if value is not None}
 
@@ -48,7 +53,6 @@ class Query:
             "tuple_filter": _json(self.tuple_filter),
             "limit_episodes": self.limit_episodes,
             "limit": self.limit if self.tuple_predicate is None else None,
-            "step_schema": self.step_schema,
             "columns": wanted,
             "next_observation": "next_observation" in words,
             "episode_headers": headers or None,

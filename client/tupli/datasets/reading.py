@@ -61,6 +61,7 @@ class Reading:
         words: The columns that are wanted.
         headers: Whether episode headers come along.
         label: What a progress bar calls it.
+        on_nothing: Is called when there are no episodes.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Reading:
         *,
         headers: bool = False,
         label: str = "pull",
+        on_nothing: Callable[[], None] = lambda: None,
     ) -> None:
         self._words = tuple(words)
         self._predicate = None if query.tuple_predicate is None else Predicate(query, self._words)
@@ -78,6 +80,7 @@ class Reading:
         self._wanted = wanted
         self._query = query
         self._label = label
+        self._on_nothing = on_nothing
         self.stream = DatasetStream(port, query.request(wanted, headers=headers))
 
     def pulled(self, check: Callable[[StepSchema | None, int], None] | None = None) -> Pulled:
@@ -141,6 +144,8 @@ class Reading:
                 head = self.stream.head
                 progress.advance(len(block), head.tuples if head else None)
                 yield block
+        if not self.stream.ids:
+            self._on_nothing()
 
     def _collector(self, check: Callable[[StepSchema | None, int], None] | None) -> Collector:
         head = self.stream.head

@@ -18,7 +18,7 @@ from tupli.datasets.parsers import BaseTupleParser, NumpyTupleParser
 from tupli.datasets.query import Query, check_include, check_limit, named_benchmark
 from tupli.datasets.reading import EpisodeData, Reading
 from tupli.datasets.words import DEFAULT_WORDS, check_words
-from tupli.errors import InvalidInput
+from tupli.errors import InvalidInput, NotFound
 from tupli.models import BenchmarkHeader, EpisodeHeader, RLTuple
 from tupli_schemas.catalog import GLOBAL_SCOPE, MAX_IDS, Delete, Publish
 from tupli_schemas.filter_tree import BaseFilter
@@ -35,9 +35,12 @@ _ROW_OVERHEAD: Final = 96
 
 
 class Preview(list[EpisodeHeader]):
-    """Headers of a dataset's episodes, and how many tuples the dataset has."""
+    """Headers of a dataset's episodes, and how many tuples the dataset has.
 
-    def __init__(self, headers: Iterable[EpisodeHeader], n_tuples: int) -> None:
+    `n_tuples` is None where a Python function chooses the tuples: nobody knows before it has seen them all.
+    """
+
+    def __init__(self, headers: Iterable[EpisodeHeader], n_tuples: int | None) -> None:
         super().__init__(headers)
         self.n_tuples = n_tuples
 
@@ -47,7 +50,8 @@ class Preview(list[EpisodeHeader]):
         return len(self)
 
     def __repr__(self) -> str:
-        return f"<{self.n_episodes:,} episodes, {self.n_tuples:,} tuples>"
+        tuples = "?" if self.n_tuples is None else f"{self.n_tuples:,}"
+        return f"<{self.n_episodes:,} episodes, {tuples} tuples>"
 
 
 class TupliDataset:
@@ -70,7 +74,7 @@ class TupliDataset:
 
     def with_benchmark_filter(self, benchmark_filter: BaseFilter | None) -> "TupliDataset":
         """Episodes of benchmarks that match; replaces an earlier benchmark filter."""
-        return self._with(benchmark_filter=_checked(benchmark_filter))
+        return self._with(benchmark=None, benchmark_filter=_checked(benchmark_filter))
 
     def with_episode_filter(self, episode_filter: BaseFilter | None) -> "TupliDataset":
         """Episodes that match; replaces an earlier episode filter."""
@@ -104,9 +108,9 @@ class TupliDataset:
         """Also episodes of these statuses: `open`, `abandoned`, `incomplete`, `conflict`."""
         return self._with(include=check_include(statuses))
 
-    def with_step_schema(self, layout: str) -> "TupliDataset":
-        """Only episodes of this layout, where a dataset spans several (the error lists them)."""
-        return self._with(step_schema=layout)
+    def with_step_schema(self, name: str) -> "TupliDataset":
+        """Only episodes of the step schema of this id or layout, where a dataset spans several (the error lists them)."""
+        return self._with(step_schema=name)
 
     # -- headers and counts ------------------------------------------------------------------------------------
 
@@ -120,8 +124,16 @@ class TupliDataset:
         return self._storage
 
     def preview(self) -> Preview:
-        """Headers and counts, no tuples. The count is what the tuple filter leaves."""
+        """Headers and counts, no tuples.
+
+        The count is what tuple filter and limit leave; None where the filter is a Python function.
+
+        Raises:
+            NotFound: The benchmark that the dataset names does not exist.
+        """
         headers = self._headers()
+        if self._query.tuple_predicate is not None:
+            return Preview(headers, None)
         if self._query.tuple_filter is None:
             count = sum(header.n_tuples for header in headers)
         else:
@@ -148,6 +160,7 @@ class TupliDataset:
             and what stands there (NaN, 0) means nothing.
 
         Raises:
+            NotFound: The benchmark that the dataset names does not exist.
             Conflict: The episodes have several step schemas (`with_step_schema` chooses one).
             TransportError: The server could not be reached, or broke off, too many times in a row.
             IntegrityError: What came is not what the server says that it sent.
@@ -185,11 +198,7 @@ class TupliDataset:
         Raises:
             InvalidInput: There is a tuple filter or limit: what is left of an episode is not whole.
         """
-        query = self._query
-        if query.tuple_filter is not None or query.tuple_predicate is not None or query.limit is not None:
-            raise InvalidInput(
-                "episodes are whole only without a tuple filter and limit", place="tuple_filter"
-            )
+        self._check_whole()
         return self._reading(LOADED_WORDS, headers=True).episodes()
 
     def load(self, max_bytes: int | None = None) -> "TupliDataset":
@@ -289,7 +298,11 @@ class TupliDataset:
     # -- what it names -----------------------------------------------------------------------------------------
 
     def publish(self, publish_in: str = GLOBAL_SCOPE) -> int:
-        """Make all its episodes visible in a scope; how many they are."""
+        """Make all its episodes visible in a scope; how many they are.
+
+        Raises:
+            InvalidInput: There is a tuple filter or limit: episodes are published whole.
+        """
 
         def command(ids: tuple[bytes, ...]) -> Publish:
             return Publish(command_id=str(uuid.uuid4()), kind="episode", ids=ids, scope=publish_in)
@@ -297,7 +310,11 @@ class TupliDataset:
         return self._command(command)
 
     def delete(self) -> int:
-        """Delete all its episodes for good; how many they were. Tuple filters play no part."""
+        """Delete all its episodes for good; how many they were.
+
+        Raises:
+            InvalidInput: There is a tuple filter or limit: episodes are deleted whole.
+        """
         return self._command(lambda ids: Delete(command_id=str(uuid.uuid4()), kind="episode", ids=ids))
 
     def __repr__(self) -> str:
@@ -318,10 +335,30 @@ class TupliDataset:
         return out
 
     def _reading(self, words: Iterable[str], *, headers: bool = False) -> Reading:
-        return Reading(self.storage.query, self._query, tuple(words), headers=headers)
+        return Reading(
+            self.storage.query, self._query, tuple(words), headers=headers, on_nothing=self._check_benchmark
+        )
 
     def _headers(self) -> list[EpisodeHeader]:
-        return list(self.storage.iter_headers(self._query.episodes_request(), self._query.limit_episodes))
+        request, limit = self._query.episodes_request(), self._query.limit_episodes
+        headers = list(self.storage.iter_headers(request, limit))
+        if not headers:
+            self._check_benchmark()
+        return headers
+
+    def _check_benchmark(self) -> None:
+        """A dataset without episodes is empty; one of a benchmark that does not exist is a slip."""
+        if self._query.benchmark is not None and not self.benchmarks:
+            raise NotFound(f"there is no benchmark {self._query.benchmark}")
+
+    def _check_whole(self) -> None:
+        query = self._query
+        if query.tuple_filter is not None or query.tuple_predicate is not None:
+            raise InvalidInput("episodes are whole only without a tuple filter", place="tuple_filter")
+        if query.limit is not None:
+            raise InvalidInput(
+                "episodes are whole only without a limit of tuples; there is limit_episodes", place="limit"
+            )
 
     def _count(self) -> dict[str, Any]:
         request = self._query.request(())
@@ -337,6 +374,7 @@ class TupliDataset:
         return self.storage.query.ask(COUNT_PATH, {key: request[key] for key in keys if key in request})
 
     def _command(self, make: Callable[[tuple[bytes, ...]], Any]) -> int:
+        self._check_whole()
         ids = [parse_id(header.id) for header in self._headers()]
         for start in range(0, len(ids), MAX_IDS):
             self.storage.transport.command(make(tuple(ids[start : start + MAX_IDS])))
@@ -375,7 +413,7 @@ def dataset(
     """The dataset of a benchmark: an id, `owner/name`, or a name of mine; of everything when left out.
 
     Args:
-        benchmark: Which one.
+        benchmark: Which one. Where there is none of that name, reading raises `NotFound`.
         storage: Where it is; a new `TupliAPIClient` when left out.
         url: The server's address, instead of a storage.
         include: Statuses of episodes besides ended and aborted ones: `open`, `abandoned`, `incomplete`, `conflict`.
@@ -385,7 +423,9 @@ def dataset(
 
         storage = TupliAPIClient(url)
     out = TupliDataset(storage).including(*check_include(include or ()))
-    return out if benchmark is None else out.with_benchmark_filter(named_benchmark(benchmark))
+    if benchmark is None:
+        return out
+    return out._with(benchmark=benchmark, benchmark_filter=named_benchmark(benchmark))  # noqa: SLF001 - its own module
 
 
 def _group_bytes(schema: StepSchema, group: str) -> int:

@@ -4,6 +4,9 @@ observation action extra   every leaf of the group, shaped and typed as recorded
 next_observation           the observation after the step; where none is known `has_next` is False and the
 values mean nothing
 reward terminated truncated step time episode info
+
+Rewards are always float64, as they are kept: `StepSchema.reward_dtype` notes what the first one was, and says
+nothing of those after it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -77,8 +80,6 @@ def values_of(schema: StepSchema, word: str, columns: list[Any]) -> Any:
     Raises:
         IntegrityError: Bytes that the step schema cannot read.
     """
-    if word == "reward":
-        return columns[0].astype(schema.reward_dtype, copy=False)
     if word in _PLAIN:
         return columns[0]
     if word == "info":

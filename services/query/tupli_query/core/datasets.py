@@ -102,7 +102,7 @@ def plan(reader: StoreReader, context: Context, request: DatasetRequest) -> Plan
     selection = replace(selection, pin=pin)
     order = episode_order(request.episodes.order_by, context, metadata_keys=selection.metadata_keys)
     groups = schema_groups(reader.select(count_episodes(context, selection)))
-    group = choose(groups, request.step_schema)
+    group = choose(groups, request.episodes.step_schema)
     after = None
     if request.resume is not None and request.resume.after is not None:
         after = order.read_cursor(request.resume.after)
@@ -134,7 +134,11 @@ def frames(reader: StoreReader, session: ReadSession, made: Plan) -> Iterator[Pa
 
 def count(reader: StoreReader, context: Context, request: DatasetRequest) -> dict[str, int]:
     """How many episodes and tuples a dataset has."""
-    if request.tuple_filter is None and request.limit_episodes is None and request.step_schema is None:
+    if (
+        request.tuple_filter is None
+        and request.limit_episodes is None
+        and request.episodes.step_schema is None
+    ):
         selection = selection_of(reader, context, request.episodes)
         rows = reader.select(count_episodes(context, selection))
         return {name: sum(int(row[name]) for row in rows) for name in ("episodes", "tuples")}
@@ -277,4 +281,4 @@ def _listed(reader: StoreReader, made: Plan) -> Iterator[Listed]:
 def _belongs(row: Mapping[str, Any], made: Plan) -> bool:
     if not made.is_mixed:
         return bool(row["layout"])
-    return made.group is not None and row["step_schema"].decode() in made.group.texts
+    return made.group is not None and made.group.holds(row)

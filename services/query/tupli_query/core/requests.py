@@ -19,12 +19,13 @@ MAX_LIMIT: Final = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodesRequest:
-    """Which episodes, in which order."""
+    """Which episodes, in which order. `step_schema` is the id or layout that they must have."""
 
     benchmark_filter: BaseFilter | None = None
     episode_filter: BaseFilter | None = None
     order_by: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
+    step_schema: str | None = None
     limit: int = DEFAULT_LIMIT
     cursor: str | None = None
 
@@ -54,14 +55,13 @@ class DatasetRequest:
     limit: int | None = None
     resume: Resume | None = None
     pin: tuple[Position, ...] | None = None
-    step_schema: str | None = None
     episode_headers: bool = False
 
 
-_EPISODES: Final = {"benchmark_filter", "episode_filter", "order_by", "include"}
+_EPISODES: Final = {"benchmark_filter", "episode_filter", "order_by", "include", "step_schema"}
 _DATASET: Final = {
     *_EPISODES, "tuple_filter", "columns", "next_observation", "limit_episodes", "limit", "cursor", "position",
-    "step_schema", "episode_headers",
+    "episode_headers",
 }  # fmt: skip
 
 
@@ -99,7 +99,6 @@ def dataset_request(body: Any) -> DatasetRequest:
         limit=_whole(members, "limit"),
         resume=_resume(members.get("cursor")),
         pin=_pin(members.get("position")),
-        step_schema=_text(members, "step_schema"),
         episode_headers=_boolean(members, "episode_headers"),
     )
 
@@ -118,6 +117,7 @@ def _episodes(members: Mapping[str, Any]) -> EpisodesRequest:
         episode_filter=_filter(members, "episode_filter"),
         order_by=_texts(members, "order_by"),
         include=_texts(members, "include"),
+        step_schema=_text(members, "step_schema"),
         limit=DEFAULT_LIMIT if limit is None else limit,
         cursor=_text(members, "cursor"),
     )

@@ -1,4 +1,8 @@
-"""Which step schema a dataset has."""
+"""Which step schema a dataset has.
+
+Schemas are the same for a reader when arrays of the same names, dtypes and shapes come of them. What was declared,
+whether a number came as Python's or NumPy's, and the dtype of the first reward make no difference to what is read.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -8,10 +12,10 @@ from typing import Any
 import orjson
 
 from tupli_query.core.refusals import Refused
-from tupli_schemas.steps import StepSchema
+from tupli_schemas.steps import GROUPS, Leaf, StepSchema
 
-_NOT_COMPARED = ("observation_space", "action_space")
-"""Declared spaces may differ (another version of the environment): what rows hold does not depend on them."""
+_SHOWN = 8
+"""Schemas, and leaves of each, that a message names; the problem's members list every schema."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,19 @@ class SchemaGroup:
             "episodes": self.episodes,
             "tuples": self.tuples,
         }
+
+    def holds(self, row: Mapping[str, Any]) -> bool:
+        """Whether an episode of a listing is of this step schema."""
+        return _text(row["step_schema"]) in self.texts
+
+    @property
+    def leaves(self) -> tuple[str, ...]:
+        """Its leaves as a caller is told of them: `observation.position f4[3]`."""
+        return tuple(
+            f"{group}{leaf.path} {_cell(leaf)}"
+            for group in GROUPS.values()
+            for leaf in self.schema.leaves(group)
+        )
 
 
 def schema_groups(rows: Sequence[Mapping[str, Any]]) -> list[SchemaGroup]:
@@ -54,9 +71,9 @@ def schema_groups(rows: Sequence[Mapping[str, Any]]) -> list[SchemaGroup]:
 
 
 def schema_id(text: str) -> str:
-    """16 hexadecimal digits that say what rows hold: leaves, structures, reward dtype."""
+    """16 hexadecimal digits that say what is read: leaves, and the dicts and tuples that they are put into."""
     data = orjson.loads(text)
-    kept = {name: value for name, value in data.items() if name not in _NOT_COMPARED}
+    kept = {name: [data.get(name), _nodes(data.get(f"{name}_structure"))] for name in GROUPS.values()}
     return hashlib.sha256(orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
@@ -78,14 +95,42 @@ def choose(groups: Sequence[SchemaGroup], wanted: str | None) -> SchemaGroup | N
             schemas=listed,
         )
     if len(groups) > 1:
-        names = "; ".join(f"{g['id']} ({g['layout']}): {g['episodes']} episodes" for g in listed[:8])
         raise Refused(
             "mixed_schemas",
-            f"the dataset has {len(groups)} step schemas, choose one with step_schema: {names}",
+            f"the dataset has {len(groups)} step schemas, choose one with with_step_schema(id): "
+            f"{differences(groups)}",
             place="step_schema",
             schemas=listed,
         )
     return groups[0] if groups else None
+
+
+def differences(groups: Sequence[SchemaGroup]) -> str:
+    """What each of the schemas has that not all of them have."""
+    common = frozenset.intersection(*(frozenset(group.leaves) for group in groups))
+    told = []
+    for group in groups[:_SHOWN]:
+        own = [leaf for leaf in group.leaves if leaf not in common]
+        more = ["..."] if len(own) > _SHOWN else []
+        what = ", ".join(own[:_SHOWN] + more) or "nothing more"
+        told.append(f"{group.id} ({group.episodes} episodes) has {what}")
+    if all(common.issuperset(group.leaves) for group in groups):
+        told.append("the same leaves in other dicts, tuples or orders")
+    return "; ".join(told)
+
+
+def _nodes(structure: Any) -> Any:
+    """A structure's JSON (whatever a writer gave) without what makes no difference in arrays: boxes, lists for tuples."""
+    if isinstance(structure, list):
+        return [_nodes(item) for item in structure]
+    if not isinstance(structure, dict):
+        return structure
+    kept = {name: _nodes(value) for name, value in structure.items() if name != "box"}
+    return kept | {"kind": "tuple"} if structure.get("kind") == "list" else kept
+
+
+def _cell(leaf: Leaf) -> str:
+    return f"{leaf.dtype}{list(leaf.shape or ())}" if leaf.dtype else leaf.cell.text
 
 
 def _text(raw: bytes | str) -> str:

@@ -9,7 +9,14 @@ from tupli_query.core.generations import serving_database
 from tupli_query.core.headers import benchmark_header, episode_header
 from tupli_query.core.reader import StoreReader
 from tupli_query.core.requests import dataset_request, episodes_request
-from tupli_query.core.statements import benchmark_order, episode_order, list_benchmarks, list_episodes
+from tupli_query.core.schemas_of import choose, schema_groups
+from tupli_query.core.statements import (
+    benchmark_order,
+    count_episodes,
+    episode_order,
+    list_benchmarks,
+    list_episodes,
+)
 from tupli_query.core.stream import Parts
 from tupli_query.core.visibility import Visibility
 
@@ -48,17 +55,28 @@ class QueryService:
         return dict(count(self._reader, self._context(visibility), dataset_request(body)))
 
     def episodes(self, visibility: Visibility, body: Any) -> dict[str, Any]:
-        """A page of episode headers, and the cursor of the next one."""
+        """A page of episode headers, and the cursor of the next one.
+
+        With a step schema, pages have fewer episodes than their limit; the cursor says whether there are more.
+        """
         request = episodes_request(body)
         context = self._context(visibility)
         selection = selection_of(self._reader, context, request)
+        group = None
+        if request.step_schema is not None:
+            groups = schema_groups(self._reader.select(count_episodes(context, selection)))
+            group = choose(groups, request.step_schema)
         order = episode_order(request.order_by, context, metadata_keys=selection.metadata_keys)
         after = None if request.cursor is None else order.read_cursor(request.cursor)
         statement = list_episodes(context, selection, order=order, after=after, limit=request.limit)
         rows = self._reader.select(statement)
         more = bool(rows) and len(rows) == request.limit
         return {
-            "episodes": [episode_header(row) for row in rows],
+            "episodes": [
+                episode_header(row)
+                for row in rows
+                if request.step_schema is None or (group is not None and group.holds(row))
+            ],
             "cursor": order.cursor_of(rows[-1]) if more else None,
         }
 

@@ -1,0 +1,91 @@
+"""Which step schemas are the same for a reader, and what is told of those that are not."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from tupli_query.core.refusals import Refused
+from tupli_query.core.schemas_of import choose, schema_groups, schema_id
+from tupli_schemas.spaces import step_schema_of, structure_of_value
+from tupli_schemas.steps import StepSchema
+
+
+def _schema(observation: Any, action: Any = 1, **extra: Any) -> StepSchema:
+    extras = {name: structure_of_value(value) for name, value in extra.items()}
+    return step_schema_of(structure_of_value(observation), structure_of_value(action), extras)
+
+
+def _text(schema: StepSchema) -> str:
+    return orjson.dumps(schema.to_json()).decode()
+
+
+def _row(schema: StepSchema, episodes: int) -> dict[str, Any]:
+    return {"step_schema": _text(schema).encode(), "episodes": episodes, "tuples": 10 * episodes}
+
+
+PLAIN = _schema(np.zeros(3, "f4"))
+ONE = np.float32(1)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (PLAIN, replace(PLAIN, reward_dtype="int64")),
+        (PLAIN, replace(PLAIN, observation_space={"type": "Box"}, action_space={"type": "Discrete"})),
+        (PLAIN, _schema(np.zeros(3, "f4"), np.int64(1))),
+        (PLAIN, _schema(np.zeros(3, "f4"), np.array(1))),
+        (_schema((ONE, {"a": 1})), _schema([ONE, {"a": np.int64(1)}])),
+    ],
+)
+def test_what_makes_no_difference_in_arrays(one: StepSchema, other: StepSchema) -> None:
+    assert schema_id(_text(one)) == schema_id(_text(other))
+    (group,) = schema_groups([_row(one, 1), _row(other, 2)])
+    assert (group.episodes, group.tuples) == (3, 30)
+    assert group.holds(_row(one, 1))
+    assert group.holds(_row(other, 1))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (PLAIN, _schema(np.zeros(3, "f8"))),
+        (PLAIN, _schema(np.zeros((3, 1), "f4"))),
+        (PLAIN, _schema({"position": np.zeros(3, "f4")})),
+        (PLAIN, _schema(np.zeros(3, "f4"), speed=1.0)),
+        (_schema(np.zeros(3, "f2")), _schema(np.zeros(3, "c8"))),
+        (_schema({}), _schema(())),
+    ],
+)
+def test_what_makes_a_difference(one: StepSchema, other: StepSchema) -> None:
+    assert schema_id(_text(one)) != schema_id(_text(other))
+
+
+@pytest.mark.parametrize("structure", [{"kind": "dict", "items": [1]}, {"items": None}, [[]], "text"])
+def test_a_structure_that_is_none_still_has_an_identity(structure: Any) -> None:
+    broken = replace(PLAIN, observation_structure=structure)
+    assert schema_id(_text(broken)) != schema_id(_text(PLAIN))
+
+
+def test_a_conflict_names_the_leaves_that_differ() -> None:
+    rows = [
+        _row(PLAIN, 3),
+        _row(_schema(np.zeros(3, "f4"), speed=1.0), 2),
+        _row(_schema(np.zeros(3, "f2")), 1),
+    ]
+    groups = schema_groups(rows)
+    ids = [group.id for group in groups]
+    with pytest.raises(Refused, match="3 step schemas") as caught:
+        choose(groups, None)
+    assert str(caught.value).endswith(
+        "choose one with with_step_schema(id): "
+        f"{ids[0]} (3 episodes) has observation f4[3]; "
+        f"{ids[1]} (2 episodes) has observation f4[3], extra.speed f8[]; "
+        f"{ids[2]} (1 episodes) has observation <f2[3]"
+    )
+    with pytest.raises(Refused, match=r"has nothing more; .* has extra\.speed"):
+        choose(groups[:2], None)
+    with pytest.raises(Refused, match="the same leaves in other dicts"):
+        choose(schema_groups([_row(_schema({}), 1), _row(_schema(()), 1)]), None)
