@@ -75,38 +75,46 @@ def deliver(transport: Transport, items: list[Item]) -> int:
         TransportError: Try again later; items that were not settled are not acknowledged.
         AuthError: Wait for a credential.
     """
-    for at, item in enumerate(items):
-        if item.refused is not None:
-            deliver(transport, items[:at])
-            _put_aside(item, item.refused)
-            return deliver(transport, items[at + 1 :])
-    if not items:
-        return 0
-    try:
-        result = transport.send_events(b"".join(item.frame for item in items))
-    except (TransportError, AuthError):
-        raise
-    except TupliError as error:
-        return _deliver_around(transport, items, error)
-    for item in items:
-        if item.is_last:
-            item.sink.acknowledge(item.outgoing)
-    return result.linger_ms
+    linger = 0
+    waiting = [items]
+    while waiting:
+        part = waiting.pop()
+        refused = next((at for at, item in enumerate(part) if item.refused is not None), None)
+        if refused is not None:
+            waiting += _without(part, refused)
+        elif part:
+            try:
+                result = transport.send_events(b"".join(item.frame for item in part))
+            except (TransportError, AuthError):
+                raise
+            except TupliError as error:
+                waiting += _around(part, error)
+                continue
+            linger = result.linger_ms
+            for item in part:
+                if item.is_last:
+                    item.sink.acknowledge(item.outgoing)
+    return linger
 
 
-def _deliver_around(transport: Transport, items: list[Item], error: TupliError) -> int:
+def _without(items: list[Item], at: int) -> list[list[Item]]:
+    """Put the refused item aside when its turn has come; what is left to send, the first at the end."""
+    item = items[at]
+    if at > 0:
+        return [items[at:], items[:at]]
+    if item.refused is not None:
+        _put_aside(item, item.refused)
+    return [items[1:]]
+
+
+def _around(items: list[Item], error: TupliError) -> list[list[Item]]:
+    """What to send instead of a refused request, the first at the end."""
     bad = _index_of(error, len(items))
     if bad is None:
         half = len(items) // 2
-        deliver(transport, items[:half])
-        return deliver(transport, items[half:])
-    deliver(transport, items[:bad])
-    halves = _halves(items[bad], error)
-    if halves:
-        deliver(transport, halves)
-    else:
-        _put_aside(items[bad], error)
-    return deliver(transport, items[bad + 1 :])
+        return [items[half:], items[:half]]
+    pieces = _halves(items[bad], error) or [replace(items[bad], refused=error)]
+    return [items[bad + 1 :], pieces, items[:bad]]
 
 
 def _index_of(error: TupliError, count: int) -> int | None:

@@ -17,6 +17,7 @@ import numpy as np
 from tupli.recording.single import SingleStream
 from tupli.recording.stream import BUSY, CAREFUL, RUN
 from tupli.spool.segment import Segment
+from tupli_schemas.steps import MAX_CELL_BYTES
 from tupli_schemas.structures import ArrayLeaf, Structure
 from tupli_schemas.values import encode
 
@@ -97,15 +98,15 @@ def _vectors(stream: SingleStream, env_step: Step, o: _Leaf, a: _Leaf) -> Step: 
         try:
             result = env_step(action)
             row = writer.row
-            if stream.state != RUN:
-                return result
+            if stream.state != RUN:  # something was told from inside the environment, or by another thread
+                return recover(row, raw, result) if stream.state == CAREFUL else result
             observation, reward, terminated, truncated, info = result
             at = size = 0
             if info:
                 told = encode_info(info)
                 size = len(told)
                 at = writer.heap_at
-                if at + size > heap_limit:
+                if at + size > heap_limit or size > MAX_CELL_BYTES:
                     return recover(row, raw, result)
                 heap[at : at + size] = told
                 writer.heap_at = at + size
@@ -156,14 +157,14 @@ def _leaves(stream: SingleStream, env_step: Step, o_put: Put, a_put: Put) -> Ste
             result = env_step(action)
             row = writer.row
             if stream.state != RUN:
-                return result
+                return recover(row, b"", result) if stream.state == CAREFUL else result
             observation, reward, terminated, truncated, info = result
             at = size = 0
             if info:
                 told = encode_info(info)
                 size = len(told)
                 at = writer.heap_at
-                if at + size > heap_limit:
+                if at + size > heap_limit or size > MAX_CELL_BYTES:
                     return recover(row, b"", result)
                 heap[at : at + size] = told
                 writer.heap_at = at + size

@@ -10,7 +10,7 @@ from typing import Final
 
 from tupli.errors import Conflict, InvalidInput, NotFound, TupliError
 from tupli.spool.checksums import Checksums
-from tupli.spool.directory import SpoolDirectory
+from tupli.spool.directory import NO_ROOM, SpoolDirectory
 from tupli.spool.manifest import Manifest, StreamState
 from tupli.spool.owner import StreamLock
 from tupli.spool.reader import Outgoing, StreamReader
@@ -32,6 +32,8 @@ class StreamJob:
         urgent: Ship now, an episode has ended.
         done: Set when everything is acknowledged and the stream's directory is gone.
         problems: What the server will not take, for `tupli spool status` and warnings.
+        rejected_events: How many events were put aside.
+        told: Whether the user was told that it is still in the spool.
     """
 
     def __init__(
@@ -53,7 +55,10 @@ class StreamJob:
         self.ended = False
         self.done = threading.Event()
         self.problems: list[str] = []
-        self.visible_number = 0
+        self.rejected_events = 0
+        self.told = False
+        self._last_number = 0
+        self._gap: int | None = None
         self.reader = StreamReader(manifest, StreamState.read(path, manifest.slots))
         self.reader.manifest = lambda: self.manifest
         self._segments: deque[Segment] = deque()
@@ -71,6 +76,11 @@ class StreamJob:
         """Rows in the spool that the server has not acknowledged."""
         segments = [*self._segments, *(segment for segment, _ in self._releasable)]
         return sum(max(s.published()[0] - (s.acknowledged[0] & 0xFFFFFFFF), 0) for s in segments)
+
+    @property
+    def visible_number(self) -> int:
+        """The number up to which the stream will be visible: nothing behind a refused one counts as gapless."""
+        return self._last_number if self._gap is None else min(self._last_number, self._gap - 1)
 
     @property
     def blocked(self) -> bool:
@@ -120,10 +130,12 @@ class StreamJob:
         """The event is durable: its rows may go."""
         segment, first = self._unsent.popleft()
         segment.acknowledge(outgoing.rows, outgoing.control)
-        self.visible_number = max(self.visible_number, first.event.last, outgoing.event.last)
+        self._last_number = max(self._last_number, first.event.last, outgoing.event.last)
 
     def rejected(self, outgoing: Outgoing, error: TupliError) -> None:
         """The event was put aside."""
+        self.rejected_events += 1
+        self._gap = outgoing.event.first if self._gap is None else min(self._gap, outgoing.event.first)
         self.problems.append(f"{outgoing.event.NAME} {outgoing.event.first}..{outgoing.event.last}: {error}")
 
     def keep_checksums(self) -> None:
@@ -164,8 +176,15 @@ class StreamJob:
     def release(self) -> None:
         """Unlink what is acknowledged; the directory goes with the last of an ended stream."""
         while self._releasable and self._releasable[0][0].done:
-            segment, state = self._releasable.popleft()
-            state.write(self.path)
+            segment, state = self._releasable[0]
+            try:
+                state.write(self.path)
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                if not (self.ended and not self._segments and not self._unsent):
+                    return  # once more when there is room; until then the segment stays
+            self._releasable.popleft()
             segment.unlink()
         if self.ended and not self._segments and not self._releasable and not self._unsent:
             self.remove()
@@ -196,7 +215,7 @@ class StreamJob:
         if (self.reader.rows, self.reader.control) >= (rows, control_at) or self._unsent:
             return False
         for outgoing in self.reader.read(segment, rows, control_at):
-            self.visible_number = max(self.visible_number, outgoing.event.last)
+            self._last_number = max(self._last_number, outgoing.event.last)
         return True
 
     def _leave(self, segment: Segment) -> None:

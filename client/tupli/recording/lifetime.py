@@ -53,11 +53,14 @@ def _wait(job: StreamJob, stream: RecordingStream, deadline: float) -> None:
         if time.monotonic() >= deadline:
             break
     if not job.done.is_set():
+        job.told = True
         stream.warn(
             f"{job.unacknowledged} rows are still in the spool {job.directory.root}; the next start or "
             "`tupli spool flush` delivers them"
         )
         return
+    if job.rejected_events:
+        stream.warn(f"the server refused {job.rejected_events} events; they are in {job.directory.rejected}")
     while not _is_visible(job):
         if time.monotonic() >= deadline:
             stream.warn("everything is accepted, but not visible yet")
@@ -70,7 +73,9 @@ def _is_visible(job: StreamJob) -> bool:
         return True
     try:
         state = job.transport.stream_state(job.manifest.stream_id)
-    except (NotFound, TransportError):
+    except NotFound:
+        return bool(job.rejected_events)  # its benchmark is gone, and the stream with it
+    except TransportError:
         return False
     except TupliError:
         return True  # it cannot be asked; accepted is what was promised
@@ -88,7 +93,7 @@ def _drain_at_exit() -> None:
     for job in bg.jobs():
         while not job.wait_done(min(deadline, time.monotonic() + 0.1)):
             if time.monotonic() >= deadline or bg.unreachable(job.transport) or job.blocked or not job.ended:
-                left += job.unacknowledged
+                left += 0 if job.told else job.unacknowledged
                 break
     if left:
         message = f"{left} rows are still in the spool; the next start or `tupli spool flush` delivers them"

@@ -156,10 +156,10 @@ class Background:
 
     def _settle(self, jobs: list[StreamJob]) -> None:
         for job in jobs:
-            job.release()
             for problem in job.problems:
                 _tell(f"the server refused: {problem}; kept under {job.directory.root}")
             job.problems.clear()
+            job.release()
             if job.done.is_set():
                 with self._lock:
                     self._jobs.remove(job)

@@ -7,13 +7,23 @@ import copy
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from tupli.errors import SpoolFull
 from tupli.recording.config import MetadataCallback, RecordingConfig
-from tupli.recording.stream import BUSY, CAREFUL, FIRST, IDLE, RUN, RecordingStream, retry_in_new_segment
+from tupli.recording.misfits import fill_extra
+from tupli.recording.stream import (
+    BUSY,
+    CAREFUL,
+    FIRST,
+    IDLE,
+    RUN,
+    RecordingStream,
+    check_cells,
+    retry_in_new_segment,
+)
 from tupli.spool import control
 from tupli.spool.layout import IS_FINAL, TERMINATED, TRUNCATED
 from tupli_schemas.errors import SchemaMismatch
@@ -21,12 +31,13 @@ from tupli_schemas.spaces import (
     Structure,
     step_schema_of,
     structure_of_space,
-    structure_of_value,
     structure_of_values,
 )
 from tupli_schemas.steps import MAX_CELL_BYTES
-from tupli_schemas.structures import DictNode
 from tupli_schemas.values import encode
+
+_UNKNOWN: Final = object()
+"""The action of a step during which the callback was set."""
 
 
 @dataclass
@@ -52,16 +63,16 @@ class SingleStream(RecordingStream):
         super().__init__(config, 1)
         self.short_way = config.metadata_callback is None and config.info_keys is None
         self._held: _Held | None = None
-        self._extra: dict[str, Any] = {}
+        self.extra: dict[str, Any] = {}
         self._state: Any = None
-        self._action: Any = None
+        self._action: Any = _UNKNOWN
 
     # --- called by wrappers ------------------------------------------------------------------------------------
 
     def reset(self, observation: Any, info: Any, *, seed: Any = None, options: Any = None) -> None:
         """A reset was made: what was open is aborted, an episode begins."""
         self._held = None
-        self._extra = {}
+        self.extra = {}
         try:
             self.abort_open("reset")
             self.state = IDLE
@@ -126,7 +137,7 @@ class SingleStream(RecordingStream):
 
     def set_extra(self, values: Mapping[str, Any]) -> None:
         """Facts of the behaviour policy for the step to come."""
-        self._extra.update(values)
+        self.extra.update(values)
         if self.state == RUN:
             self.state = CAREFUL
 
@@ -202,18 +213,19 @@ class SingleStream(RecordingStream):
     def _first_step(self, held: _Held, observation: Any, reward: Any) -> None:
         """Make the step schema of the first reset and step, and write what was held."""
         config = self.config
-        extras = {name: structure_of_value(value) for name, value in sorted(held.extra.items())}
         schema = step_schema_of(
-            structure_of_values(config.observation_space, held.observation, observation),
-            structure_of_space(config.action_space, held.action),
-            extras,
+            self.misfits.widened(
+                "o", structure_of_values(config.observation_space, held.observation, observation)
+            ),
+            self.misfits.widened("a", structure_of_space(config.action_space, held.action)),
+            self.misfits.extras(held.extra),
             observation_space_json=config.observation_space,
             action_space_json=config.action_space,
             reward_dtype=str(np.asarray(reward).dtype),
         )
         self.open_schema(schema)
         self._start(held)
-        self._extra = held.extra
+        self.extra = held.extra
         retry_in_new_segment(self, lambda: self._put_action(held.action))
 
     def _put_action(self, action: Any) -> None:
@@ -221,22 +233,13 @@ class SingleStream(RecordingStream):
             raise SchemaMismatch("no step schema")
         row = self.writer.row
         self.put_cells("a", row, self.structures[1], action)
-        if self._extra or (self.schema is not None and self.schema.extra):
-            self.put_cells("x", row, self.structures[2], self._extra_values(self.structures[2]))
-            self._extra = {}
-
-    def _extra_values(self, structure: Structure) -> dict[str, Any]:
-        """The extra facts of a step; what is missing is NaN where the column has it."""
-        given = self._take_extra()
-        if isinstance(structure, DictNode):
-            for name, node in structure.items.items():
-                dtype = getattr(node, "dtype", None)
-                if name not in given and isinstance(dtype, np.dtype) and dtype.kind == "f":
-                    given[name] = np.full(getattr(node, "shape", ()), np.nan, dtype)
-        return given
+        if self.extra or (self.schema is not None and self.schema.extra):
+            extra = self._take_extra()
+            fill_extra(self.structures[2], extra)
+            self.put_cells("x", row, self.structures[2], extra)
 
     def _take_extra(self) -> dict[str, Any]:
-        extra, self._extra = self._extra, {}
+        extra, self.extra = self.extra, {}
         return extra
 
     def _put_outcome(self, reward: Any, terminated: Any, truncated: Any, info: Any) -> None:
@@ -254,6 +257,7 @@ class SingleStream(RecordingStream):
             retry_in_new_segment(self, lambda: self._put_info(raw))
         else:
             columns["info_size"][row] = 0
+        self.check_rows(self.writer.row, self.writer.row + 1)
 
     def _put_info(self, raw: bytes) -> None:
         columns, row = self.writer.segment.columns, self.writer.row
@@ -275,8 +279,8 @@ class SingleStream(RecordingStream):
             self._put_observation(observation)  # in the row that is reserved for it
             self.publish()
             raise
-        except SchemaMismatch:
-            self._end_without_final()
+        except SchemaMismatch as error:
+            self._end_without_final(error)
             raise
         self.publish()
         self._ready()
@@ -304,12 +308,12 @@ class SingleStream(RecordingStream):
         if mismatch is not None:
             raise mismatch
 
-    def _end_without_final(self) -> None:
+    def _end_without_final(self, error: SchemaMismatch) -> None:
         """The step's row stands, but its next observation cannot be kept in this schema."""
         self.put_end(
             0,
             flags=control.ABORTED | control.NO_FINAL,
-            reason="the next observation does not fit the step schema",
+            reason=f"the next observation does not fit the step schema: {error}"[:160],
             ended_at=time.time_ns(),
         )
         self.publish()
@@ -328,8 +332,14 @@ class SingleStream(RecordingStream):
             SchemaMismatch: It does not fit.
             HeapFull: Its bytes have no room.
         """
+        try:
+            cells = structure.flatten(value)
+        except SchemaMismatch:
+            self._note_misfit(prefix, structure, value)
+            raise
+        check_cells(cells)
         columns = self.writer.segment.columns
-        for index, cell in enumerate(structure.flatten(value)):
+        for index, cell in enumerate(cells):
             name = f"{prefix}{index}"
             if isinstance(cell, bytes):
                 if f"{name}_size" in columns:
@@ -338,21 +348,30 @@ class SingleStream(RecordingStream):
             else:
                 columns[name][row] = cell
 
+    def _note_misfit(self, prefix: str, structure: Structure, value: Any) -> None:
+        if prefix == "x":
+            self.misfits.note_extra(structure, value)
+        else:
+            space = self.config.observation_space if prefix == "o" else self.config.action_space
+            self.misfits.note(prefix, structure, space, value)
+
     def _ready(self) -> None:
         writer = self.writer
-        self.state = RUN if self.short_way and writer.row < writer.limit - 1 else CAREFUL
+        room = writer.row < writer.limit - 1
+        self.state = RUN if self.short_way and room and not self.extra else CAREFUL
 
     def _call_back(self, observation: Any, reward: Any, terminated: Any, truncated: Any, info: Any) -> None:
         """The seed's metadata callback: it gets the tuple, its last answer is metadata of the episode."""
         config = self.config
         state, self._state = self._state, copy.deepcopy(observation)
-        if config.metadata_callback is None or config.rl_tuple is None:
+        action, self._action = self._action, _UNKNOWN
+        if config.metadata_callback is None or config.rl_tuple is None or action is _UNKNOWN:
             return
         try:
             answer = config.metadata_callback(
                 config.rl_tuple(
                     state=state,
-                    action=self._action,
+                    action=action,
                     reward=reward,
                     info=info,
                     terminal=bool(terminated),

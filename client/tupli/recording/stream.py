@@ -6,17 +6,23 @@ which whatever goes wrong inside the recorder ends: the episode is aborted with 
 
 import abc
 import secrets
+import shutil
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
 
 from tupli.errors import SpoolFull, TupliWarning
 from tupli.recording.config import MetadataCallback, RecordingConfig
 from tupli.recording.job import StreamJob
+from tupli.recording.misfits import Misfits
 from tupli.recording.shipper import background
 from tupli.spool import control
 from tupli.spool.control import Kind
+from tupli.spool.directory import NO_ROOM, SpoolDirectory
 from tupli.spool.manifest import BenchmarkState, Manifest
 from tupli.spool.owner import StreamLock, this_process
 from tupli.spool.seal import mark_final
@@ -61,6 +67,7 @@ class RecordingStream(abc.ABC):
         self.schema: StepSchema | None = None
         self.structures: tuple[Structure, Structure, Structure] | None = None
         self.job: StreamJob | None = None
+        self.misfits = Misfits()
         self._warned: set[str] = set()
         self._inherited: list[Any] = []
         self.entered: Callable[[], None] = _nothing
@@ -95,6 +102,8 @@ class RecordingStream(abc.ABC):
             self.stop_full(error)
             return
         reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, SchemaMismatch):
+            self.schema = self.structures = None  # the next episode gets a step schema of its own
         try:
             self.rollback()
             self.abort_open(reason[:80])
@@ -177,15 +186,19 @@ class RecordingStream(abc.ABC):
         Raises:
             SpoolFull: There is no room.
         """
-        if self.job is None:
-            self._open_stream()
+        while self.job is None:
+            try:
+                self._open_stream()
+            except SpoolFull:
+                if not self._wait():
+                    raise
         self.schema = schema
         self.structures = (
             group_structure(schema, "observation"),
             group_structure(schema, "action"),
             group_structure(schema, "extra"),
         )
-        self.writer.begin(schema.layout, {"step_schema": schema.to_json()})
+        self.writer.begin(schema.layout, {"step_schema": schema.to_json()}, wait=self._wait)
         if self.writer.segment.shape.row_bytes > MAX_ROW_BYTES:
             raise SchemaMismatch(f"a step of {self.writer.segment.shape.row_bytes} bytes")
 
@@ -195,9 +208,6 @@ class RecordingStream(abc.ABC):
             raise ValueError("no benchmark")
         now = time.time_ns()
         stream = make_id(now // 1_000_000, secrets.randbits(42))
-        path = config.directory.stream_path(config.transport.address, id_text(stream))
-        lock = StreamLock(path)
-        lock.acquire()
         manifest = Manifest(
             stream=id_text(stream),
             address=config.transport.address,
@@ -211,7 +221,12 @@ class RecordingStream(abc.ABC):
             versions=config.versions,
             publish_in=config.publish_in,
         )
-        manifest.write(path)
+        try:
+            path, lock = new_stream(config.directory, manifest)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            raise SpoolFull(f"no room for a stream in {config.directory.root}: {error.strerror}") from error
         self.writer = StreamWriter(config.directory, path, self.slots)
         self.job = StreamJob(config.transport, config.directory, path, manifest, lock, self.writer)
         self.writer.on_segment = self._on_segment
@@ -223,10 +238,24 @@ class RecordingStream(abc.ABC):
             self.job.add_segment(segment)
         self.entered()
 
+    def check_rows(self, row: int, end: int) -> None:
+        """Check that each of these rows fits an event.
+
+        Raises:
+            SchemaMismatch: One does not.
+        """
+        segment = self.writer.segment
+        room = MAX_ROW_BYTES - segment.shape.row_bytes
+        if self.writer.heap_at <= room:
+            return
+        sizes = [values[row:end] for name, values in segment.columns.items() if name.endswith("_size")]
+        largest = int(np.sum(sizes, axis=0, dtype=np.int64).max())
+        if largest > room:
+            raise SchemaMismatch(f"a step of {largest + segment.shape.row_bytes} bytes")
+
     def roll(self, heap: int = 0, control_size: int = 0) -> None:
         """Go on in the next segment; with `on_full="block"` waits for room."""
-        wait = self._wait_for_room if self.config.on_full == "block" else bool
-        self.writer.roll(heap=heap, control_size=control_size, wait=wait)
+        self.writer.roll(heap=heap, control_size=control_size, wait=self._wait)
 
     def relocate(self, heap: int = 0, control_size: int = 0) -> None:
         """Move the block that is being written to a new segment, because its bytes do not fit here."""
@@ -242,7 +271,10 @@ class RecordingStream(abc.ABC):
                     size = int(old.columns[f"{name}_size"][row + slot])
                     new.columns[name][slot] = self.writer.put_bytes(bytes(old.heap[at : at + size]))
 
-    def _wait_for_room(self) -> bool:
+    def _wait(self) -> bool:
+        """Wait a little for room, when that is wished; false to give up."""
+        if self.config.on_full != "block":
+            return False
         self.warn("the spool is full: the environment waits until there is room", once="blocked")
         background().wake()
         time.sleep(0.02)
@@ -402,6 +434,19 @@ class RecordingStream(abc.ABC):
             background().wake()
 
 
+def new_stream(directory: SpoolDirectory, manifest: Manifest) -> tuple[Path, StreamLock]:
+    """A new stream's directory, with its manifest, and its lock; nothing is left of it when that fails."""
+    path = directory.stream_path(manifest.address, manifest.stream)
+    try:
+        lock = StreamLock(path)
+        lock.acquire()
+        manifest.write(path)
+    except OSError:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+    return path, lock
+
+
 def _heap_of_block(segment: Segment, row: int, slots: int) -> int:
     total = 0
     for name, values in segment.columns.items():
@@ -412,6 +457,17 @@ def _heap_of_block(segment: Segment, row: int, slots: int) -> int:
 
 def _nothing() -> None:
     """Nobody wants to know."""
+
+
+def check_cells(cells: Iterable[Any]) -> None:
+    """Check that the bytes of an observation, an action or the extra facts of one step are not too many.
+
+    Raises:
+        SchemaMismatch: They are.
+    """
+    size = sum(len(cell) for cell in cells if isinstance(cell, bytes))
+    if size > MAX_CELL_BYTES:
+        raise SchemaMismatch(f"a value of {size} bytes, of at most {MAX_CELL_BYTES}")
 
 
 class _NoWriter:

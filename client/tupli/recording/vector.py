@@ -8,6 +8,7 @@ What an autoreset makes of a step depends on the mode:
 - `disabled`: the caller resets ended slots (`options={"reset_mask": ...}`).
 """
 
+import contextlib
 import copy
 import time
 from collections.abc import Mapping
@@ -19,7 +20,17 @@ import numpy.typing as npt
 
 from tupli.errors import SpoolFull
 from tupli.recording.config import RecordingConfig
-from tupli.recording.stream import BUSY, CAREFUL, FIRST, IDLE, RUN, RecordingStream, retry_in_new_segment
+from tupli.recording.misfits import fill_extra
+from tupli.recording.stream import (
+    BUSY,
+    CAREFUL,
+    FIRST,
+    IDLE,
+    RUN,
+    RecordingStream,
+    check_cells,
+    retry_in_new_segment,
+)
 from tupli.recording.vector_values import (
     as_flags,
     batch_leaves,
@@ -36,7 +47,6 @@ from tupli_schemas.spaces import (
     Structure,
     step_schema_of,
     structure_of_space,
-    structure_of_value,
     structure_of_values,
 )
 from tupli_schemas.values import encode
@@ -75,7 +85,7 @@ class VectorStream(RecordingStream):
         self.mode = mode
         self.short_way = config.metadata_callback is None
         self._held: _Held | None = None
-        self._extra: dict[str, Any] = {}
+        self.extra: dict[str, Any] = {}
         self._ended: npt.NDArray[np.bool_] = np.zeros(slots, bool)
         """Slots whose last step ended an episode (which a next-step autoreset resets at the next)."""
 
@@ -85,7 +95,7 @@ class VectorStream(RecordingStream):
         """A reset of all slots, or of those of the mask."""
         chosen = np.ones(self.slots, bool) if mask is None else np.asarray(mask, bool)
         self._ended[chosen] = False
-        self._extra = {}
+        self.extra = {}
         try:
             if mask is None or self.state == BUSY:
                 self._held = None
@@ -150,7 +160,7 @@ class VectorStream(RecordingStream):
 
     def set_extra(self, values: Mapping[str, Any]) -> None:
         """Facts of the behaviour policy for the step to come: arrays with one row a slot."""
-        self._extra.update(values)
+        self.extra.update(values)
         if self.state == RUN:
             self.state = CAREFUL
 
@@ -205,7 +215,7 @@ class VectorStream(RecordingStream):
         leaves = None
         if self.structures is not None:
             try:
-                leaves = batch_leaves(self.structures[0], observations, self.slots)
+                leaves = self._leaves("o", 0, observations)
             except SchemaMismatch:
                 self.abort_open("another step schema")
                 self.schema = self.structures = None
@@ -234,21 +244,18 @@ class VectorStream(RecordingStream):
         config = self.config
         spaces = config.observation_space, config.action_space
         firsts = [slot_value(spaces[0], batch, 0) for batch in (held.observations, observations)]
-        extras = {
-            name: structure_of_value(np.asarray(value)[0]) for name, value in sorted(held.extra.items())
-        }
         schema = step_schema_of(
-            structure_of_values(spaces[0], *firsts),
-            structure_of_space(spaces[1], slot_value(spaces[1], held.actions, 0)),
-            extras,
+            self.misfits.widened("o", structure_of_values(spaces[0], *firsts)),
+            self.misfits.widened("a", structure_of_space(spaces[1], slot_value(spaces[1], held.actions, 0))),
+            self.misfits.extras(_first_slot(held.extra)),
             observation_space_json=spaces[0],
             action_space_json=spaces[1],
             reward_dtype=str(np.asarray(rewards).dtype),
         )
         self.open_schema(schema)
-        self._put_block(batch_leaves(self._structure(0), held.observations, self.slots))
+        self._put_block(self._leaves("o", 0, held.observations))
         self._put_starts(held.starts, held.started_at)
-        self._extra = held.extra
+        self.extra = held.extra
         retry_in_new_segment(self, lambda: self._put_actions(held.actions))
 
     def _structure(self, group: int) -> Structure:
@@ -257,13 +264,31 @@ class VectorStream(RecordingStream):
         return self.structures[group]
 
     def _put_actions(self, actions: Any) -> None:
-        self._put_leaves("a", batch_leaves(self._structure(1), actions, self.slots))
-        if self.schema is not None and (self.schema.extra or self._extra):
+        self._put_leaves("a", self._leaves("a", 1, actions))
+        if self.schema is not None and (self.schema.extra or self.extra):
             extra = self._take_extra()
-            self._put_leaves("x", batch_leaves(self._structure(2), extra, self.slots))
+            fill_extra(self._structure(2), extra, self.slots)
+            self._put_leaves("x", self._leaves("x", 2, extra))
+
+    def _leaves(self, prefix: str, group: int, batch: Any) -> list[Any]:
+        """The leaves of a batch; what does not fit is remembered for the next step schema."""
+        structure = self._structure(group)
+        try:
+            leaves = batch_leaves(structure, batch, self.slots)
+        except SchemaMismatch:
+            if prefix == "x":
+                self.misfits.note_extra(structure, _first_slot(batch))
+            else:
+                space = self.config.observation_space if prefix == "o" else self.config.action_space
+                with contextlib.suppress(LookupError, TypeError):  # a batch that has no slots
+                    self.misfits.note(prefix, structure, space, slot_value(space, batch, 0))
+            raise
+        for cells in zip(*(leaf for leaf in leaves if isinstance(leaf, list)), strict=True):
+            check_cells(cells)
+        return leaves
 
     def _take_extra(self) -> dict[str, Any]:
-        extra, self._extra = self._extra, {}
+        extra, self.extra = self.extra, {}
         return extra
 
     def _put_leaves(self, prefix: str, leaves: list[Any], *, row: int | None = None) -> None:
@@ -296,6 +321,7 @@ class VectorStream(RecordingStream):
         if infos:
             raws = self._infos(ended, infos)
             retry_in_new_segment(self, lambda: self._put_infos(raws))
+        self.check_rows(self.writer.row, self.writer.row + self.slots)
 
     def _infos(self, ended: npt.NDArray[np.bool_], infos: Mapping[str, Any]) -> dict[int, bytes]:
         keys = self.config.info_keys
@@ -311,6 +337,7 @@ class VectorStream(RecordingStream):
                 info = {key: info[key] for key in keys if key in info}
             if info:
                 out[slot] = encode(info)
+                check_cells((out[slot],))
         return out
 
     def _put_infos(self, raws: dict[int, bytes]) -> None:
@@ -357,7 +384,7 @@ class VectorStream(RecordingStream):
 
     def _next_leaves(self, observations: Any) -> list[Any] | None:
         try:
-            return batch_leaves(self._structure(0), observations, self.slots)
+            return self._leaves("o", 0, observations)
         except SchemaMismatch:
             return None
 
@@ -386,7 +413,9 @@ class VectorStream(RecordingStream):
             else:
                 value = slot_value(space, observations, slot)
             try:
-                out.append(None if value is None else list(structure.flatten(value)))
+                cells = None if value is None else list(structure.flatten(value))
+                check_cells(cells or ())
+                out.append(cells)
             except SchemaMismatch:
                 out.append(None)
         return out
@@ -467,7 +496,15 @@ class VectorStream(RecordingStream):
 
     def _ready(self) -> None:
         room = self.writer.row + self.slots < self.writer.limit
-        self.state = RUN if self.short_way and room and not self._ended.any() else CAREFUL
+        quiet = not self.extra and not self._ended.any()
+        self.state = RUN if self.short_way and room and quiet else CAREFUL
+
+
+def _first_slot(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """The extra facts of the first slot."""
+    return {
+        name: value[0] if isinstance(value, list) else np.asarray(value)[0] for name, value in batch.items()
+    }
 
 
 def _seeds(seed: Any, slots: int) -> list[Any]:

@@ -70,7 +70,7 @@ def _closure(
                 row += slots
                 word[0] = writer.control_at << 32 | row
                 writer.row = row
-                stream.state = RUN if row <= last_row else CAREFUL
+                stream.state = RUN if row <= last_row and not stream.extra else CAREFUL
                 return result
         except Exception:  # noqa: BLE001 - the recorder's edge, as above
             stream.rollback()

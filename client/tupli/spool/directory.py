@@ -4,6 +4,7 @@
 <root>/rejected/<stream id>-<first number>.{event,json}
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -15,9 +16,12 @@ import psutil
 
 from tupli.errors import InvalidInput, SpoolFull
 
+NO_ROOM: Final = frozenset((errno.ENOSPC, errno.EDQUOT))
+"""What the system says where a file cannot grow."""
 DEFAULT_LIMIT: Final = 2 << 30
 FREE_DISK: Final = 64 << 20
-"""Bytes of the disk that are left to others."""
+FREE_SHARE: Final = 20
+"""What is left to others: so many bytes of the disk, of a small one its twentieth part."""
 _NETWORK: Final = frozenset(
     [
         "nfs",
@@ -114,8 +118,13 @@ class SpoolDirectory:
         used = self.used()
         if used + size > self.limit:
             raise SpoolFull(f"the spool {self.root} holds {used} bytes of at most {self.limit}")
-        if shutil.disk_usage(self.root).free < size + FREE_DISK:
-            raise SpoolFull(f"the disk of the spool {self.root} is full")
+        disk = shutil.disk_usage(self.root)
+        reserve = min(FREE_DISK, disk.total // FREE_SHARE)
+        if disk.free < size + reserve:
+            raise SpoolFull(
+                f"the disk of the spool {self.root} is full: {disk.free} bytes are free, "
+                f"{size} are needed and {reserve} are left to others"
+            )
 
 
 def default_root() -> Path:

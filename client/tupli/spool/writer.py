@@ -67,8 +67,8 @@ class StreamWriter:
         """Whether there is a segment to write to."""
         return self.segment is not _NO_SEGMENT
 
-    def begin(self, layout: Layout, meta: dict[str, Any]) -> None:
-        """Go on in a new segment of this layout, whose rows are described by `meta`.
+    def begin(self, layout: Layout, meta: dict[str, Any], *, wait: Callable[[], bool] = bool) -> None:
+        """Go on in a new segment of this layout, whose rows are described by `meta`; `wait` as for `roll`.
 
         Raises:
             SpoolFull: There is no room.
@@ -76,7 +76,7 @@ class StreamWriter:
         with self._lock:
             self._discard_spare()
             self._layout, self._meta = layout, meta | {"layout": layout.text}
-        self.roll()
+        self.roll(wait=wait)
 
     def roll(self, *, heap: int = 0, control_size: int = 0, wait: Callable[[], bool] = bool) -> None:
         """Go on in the next segment; the current one is closed at the next `publish`.
