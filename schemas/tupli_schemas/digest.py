@@ -8,7 +8,10 @@ ordinal of the episode does not, so that a copy has the digest of the original.
 It finds accidents. What must resist people uses SHA-256.
 """
 
-from itertools import pairwise
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -17,11 +20,23 @@ import pyarrow as pa
 import xxhash
 
 from tupli_schemas.errors import SchemaMismatch
-from tupli_schemas.steps import STEP_FIELDS, Layout
+from tupli_schemas.steps import Layout
 
 CHUNK_STEPS: Final = 1_024
 DIGEST_BYTES: Final = 16
 _LEFT_OUT: Final = frozenset(("episode",))
+
+
+@dataclass(frozen=True, slots=True)
+class BytesCells:
+    """Cells of bytes: cell `i` of n is `data[offsets[i]:offsets[i + 1]]`."""
+
+    offsets: npt.NDArray[np.int32]
+    data: memoryview
+
+
+Cells = npt.NDArray[Any] | BytesCells
+"""A column's cells: numbers of shape `(n, *cell)` in one piece of memory, or bytes."""
 
 
 class EpisodeDigest:
@@ -29,11 +44,9 @@ class EpisodeDigest:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        names = [item.name for item in STEP_FIELDS if item.name not in _LEFT_OUT]
-        names += [name for name, _ in layout.columns]
-        self._types = {name: layout.arrow_schema.field(name).type for name in names}
-        self._done: dict[str, list[bytes]] = {name: [] for name in names}
-        self._open: dict[str, tuple[xxhash.xxh3_128, xxhash.xxh3_128]] = {}
+        self._columns = _columns_of(layout.text)
+        self._done: dict[str, list[bytes]] = {column.name: [] for column in self._columns}
+        self._open: dict[str, _Hashers] = {}
         self._next_step = 0
         self._chunk = 0
 
@@ -71,21 +84,23 @@ class EpisodeDigest:
         Raises:
             SchemaMismatch: A column is missing or of another type, or steps do not go on from `next_step` one by one.
         """
-        if batch.num_rows == 0:
-            return
-        columns = {name: self._column(batch, name) for name in self._types}
-        steps = _numbers(columns["step"])
-        if not np.array_equal(
-            steps, np.arange(self._next_step, self._next_step + len(steps), dtype=np.uint64)
-        ):
-            raise SchemaMismatch(f"steps do not go on from {self._next_step} one by one", place="step")
-        chunks = steps // CHUNK_STEPS
-        cuts = [0, *(np.flatnonzero(np.diff(chunks)) + 1).tolist(), len(steps)]
-        for start, end in pairwise(cuts):
-            self._move_to(int(chunks[start]))
-            for name, column in columns.items():
-                self._feed(name, column.slice(start, end - start))
-        self._next_step = int(steps[-1]) + 1
+        rows, first = batch.num_rows, self._next_step
+        cells = cells_of(batch, self._layout)
+        steps = cells["step"]
+        expected = np.arange(first, first + rows, dtype=np.uint64)
+        if isinstance(steps, BytesCells) or not np.array_equal(steps, expected):
+            raise SchemaMismatch(f"steps do not go on from {first} one by one", place="step")
+        self.add(cells, 0, rows)
+
+    def add(self, cells: Mapping[str, Cells], start: int, end: int) -> None:
+        """Add the rows `start` to `end` of columns that are known to hold the next steps."""
+        while start < end:
+            self._move_to(self._next_step // CHUNK_STEPS)
+            stop = min(start + CHUNK_STEPS - self._next_step % CHUNK_STEPS, end)
+            for column in self._columns:
+                self._feed(column, cells[column.name], start, stop)
+            self._next_step += stop - start
+            start = stop
 
     def hexdigest(self) -> str:
         """The digest of what came so far, as 32 hexadecimal digits. More rows may follow."""
@@ -94,50 +109,93 @@ class EpisodeDigest:
             column = xxhash.xxh3_128(name.encode())
             column.update(b"".join(chunks))
             if name in self._open:
-                column.update(_close(self._open[name]))
+                column.update(self._open[name].close())
             total.update(column.digest())
         return total.hexdigest()
-
-    def _column(self, batch: pa.RecordBatch, name: str) -> pa.Array:
-        index = batch.schema.get_field_index(name)
-        if index < 0:
-            raise SchemaMismatch("is missing", place=name)
-        column, wanted = batch.column(index), self._types[name]
-        if column.type != wanted or column.null_count:
-            raise SchemaMismatch(f"{column.type} where {wanted} without nulls belongs", place=name)
-        return column
 
     def _move_to(self, chunk: int) -> None:
         """Close the chunk that is complete, if rows now go to the next."""
         if chunk > self._chunk:
             for name, chunks in self._done.items():
-                chunks.append(_close(self._open.pop(name)))
+                chunks.append(self._open.pop(name).close())
             self._chunk = chunk
 
-    def _feed(self, name: str, column: pa.Array) -> None:
-        lengths, data = self._open.setdefault(name, (xxhash.xxh3_128(), xxhash.xxh3_128()))
-        if pa.types.is_binary(column.type):
-            offsets = np.frombuffer(column.buffers()[1], np.int32, len(column) + 1, 4 * column.offset)
-            lengths.update(np.ascontiguousarray(np.diff(offsets), "<u8").data)
-            if column.buffers()[2] is not None:
-                data.update(memoryview(column.buffers()[2])[offsets[0] : offsets[-1]])
-        else:
-            data.update(_little_endian(column).data)
+    def _feed(self, column: "_Column", cells: Cells, start: int, end: int) -> None:
+        hashers = self._open.get(column.name)
+        if hashers is None:
+            hashers = self._open[column.name] = _Hashers()
+        if isinstance(cells, BytesCells):
+            offsets = cells.offsets[start : end + 1]
+            hashers.lengths.update(np.diff(offsets).astype("<u8").data)
+            hashers.data.update(cells.data[offsets[0] : offsets[-1]])
+        elif cells.size:
+            hashers.data.update(_little_endian(cells[start:end]).data)
 
 
-def _close(pair: tuple[xxhash.xxh3_128, xxhash.xxh3_128]) -> bytes:
-    """The digest of one column's chunk."""
-    lengths, data = pair
-    return xxhash.xxh3_128_digest(lengths.digest() + data.digest())
+def cells_of(batch: pa.RecordBatch, layout: Layout) -> dict[str, Cells]:
+    """The columns of a batch that count for the digest; they share its memory.
+
+    Raises:
+        SchemaMismatch: A column is missing or of another type.
+    """
+    return {column.name: _cells(batch, column) for column in _columns_of(layout.text)}
 
 
-def _little_endian(column: pa.Array) -> npt.NDArray[np.generic]:
-    values = column.flatten() if pa.types.is_fixed_size_list(column.type) else column
-    array = _numbers(values)
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column of a layout: of bytes, or of so many numbers in each row."""
+
+    name: str
+    type: pa.DataType
+    dtype: np.dtype[Any] | None
+    size: int
 
 
-def _numbers(column: pa.Array) -> npt.NDArray[Any]:
-    """A column of numbers without nulls. Not `to_numpy`, which imports pandas where it is installed: seconds."""
-    dtype = np.dtype(column.type.to_pandas_dtype())
-    return np.frombuffer(column.buffers()[1] or b"", dtype, len(column), column.offset * dtype.itemsize)
+class _Hashers:
+    """One column's open chunk."""
+
+    __slots__ = ("data", "lengths")
+
+    def __init__(self) -> None:
+        self.data = xxhash.xxh3_128()
+        self.lengths = xxhash.xxh3_128()
+
+    def close(self) -> bytes:
+        return xxhash.xxh3_128_digest(self.lengths.digest() + self.data.digest())
+
+
+@lru_cache(maxsize=64)
+def _columns_of(layout: str) -> tuple[_Column, ...]:
+    schema = Layout.parse(layout).arrow_schema
+    return tuple(_column(field.name, field.type) for field in schema if field.name not in _LEFT_OUT)
+
+
+def _column(name: str, kind: pa.DataType) -> _Column:
+    if pa.types.is_binary(kind):
+        return _Column(name, kind, None, 0)
+    size, item = (kind.list_size, kind.value_type) if pa.types.is_fixed_size_list(kind) else (1, kind)
+    return _Column(name, kind, np.dtype(item.to_pandas_dtype()), size)
+
+
+def _cells(batch: pa.RecordBatch, column: _Column) -> Cells:
+    index = batch.schema.get_field_index(column.name)
+    if index < 0:
+        raise SchemaMismatch("is missing", place=column.name)
+    array = batch.column(index)
+    if array.type != column.type or array.null_count:
+        raise SchemaMismatch(f"{array.type} where {column.type} without nulls belongs", place=column.name)
+    rows, buffers = len(array), array.buffers()
+    if column.dtype is None:
+        offsets = np.frombuffer(buffers[1], np.int32, rows + 1, 4 * array.offset)
+        return BytesCells(offsets, memoryview(buffers[2] or b""))
+    # Not `to_numpy`, which imports pandas where it is installed: seconds, in the middle of somebody's run.
+    item = column.dtype.itemsize
+    if not pa.types.is_fixed_size_list(array.type):
+        return np.frombuffer(buffers[-1] or b"", column.dtype, rows, array.offset * item)
+    begin = array.offset * column.size + array.values.offset
+    flat = np.frombuffer(buffers[-1] or b"", column.dtype, rows * column.size, begin * item)
+    return flat.reshape(rows, column.size)
+
+
+def _little_endian(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return values if sys.byteorder == "little" else values.astype(values.dtype.newbyteorder("<"))

@@ -170,6 +170,8 @@ Event = EpisodeStarted | StepsRecorded | EpisodeEnded | EpisodeAmended
 EVENT_TYPES: Final[dict[str, type[Event]]] = {
     kind.NAME: kind for kind in (EpisodeStarted, StepsRecorded, EpisodeEnded, EpisodeAmended)
 }
+_END_OF_STREAM: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+"""Of an Arrow IPC stream: a continuation marker and a length of 0."""
 _MEMBERS: Final = {name: tuple(item.name for item in fields(kind)) for name, kind in EVENT_TYPES.items()}
 
 
@@ -218,7 +220,7 @@ def decode_rows(body: bytes, layout: Layout, *, place: str = "rows") -> pa.Recor
     Raises:
         EventError: The Arrow bytes are cut, compressed, of another schema, or do not hold together.
     """
-    batch = read_one_batch(body, layout.arrow_schema, place=place)
+    batch = read_one_batch(body, layout.arrow_schema, place=place, opening=layout.arrow_opening)
     bits = [name for name, cell in layout.columns if cell.code == "b1" and not cell.is_opaque]
     require_bits(batch, bits, place=place)
     return batch
@@ -226,10 +228,12 @@ def decode_rows(body: bytes, layout: Layout, *, place: str = "rows") -> pa.Recor
 
 def encode_rows(batch: pa.RecordBatch) -> bytes:
     """The body of a record batch of steps."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression=None)) as writer:
-        writer.write_batch(batch)
-    return bytes(sink.getvalue())
+    return b"".join(rows_parts(batch))
+
+
+def rows_parts(batch: pa.RecordBatch) -> tuple[bytes, pa.Buffer, bytes]:
+    """The body of a record batch in parts, an Arrow stream when they are joined: large rows are not copied again."""
+    return _schema_message(batch.schema), batch.serialize(), _END_OF_STREAM
 
 
 def _split(data: bytes, place: str) -> tuple[dict[str, Any], bytes]:
@@ -254,6 +258,11 @@ def _to_json(value: Any) -> Any:
     if isinstance(value, BenchmarkRef | StepSchema):
         return value.to_json()
     return value
+
+
+@lru_cache(maxsize=64)
+def _schema_message(schema: pa.Schema) -> bytes:
+    return bytes(schema.serialize())
 
 
 @lru_cache(maxsize=256)

@@ -448,11 +448,7 @@ def new_stream(directory: SpoolDirectory, manifest: Manifest) -> tuple[Path, Str
 
 
 def _heap_of_block(segment: Segment, row: int, slots: int) -> int:
-    total = 0
-    for name, values in segment.columns.items():
-        if name.endswith("_size"):
-            total += int(values[row : row + slots].sum())
-    return total
+    return sum(int(segment.columns[name][row : row + slots].sum()) for name in segment.shape.sizes)
 
 
 def _nothing() -> None:

@@ -95,6 +95,11 @@ class SegmentShape:
         return tuple((name, np.dtype(kind), shape) for name, kind, shape in (*found, *_OUTCOME))
 
     @cached_property
+    def sizes(self) -> tuple[str, ...]:
+        """The columns that say how many bytes of the heap a row has."""
+        return tuple(name for name, _, _ in self.columns if name.endswith("_size"))
+
+    @cached_property
     def record(self) -> tuple[dict[str, int], int]:
         """Where each column of a record starts, each aligned to its items, and the size of a record."""
         if self.slots > 1:
