@@ -6,10 +6,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 GYM10 := .cache/gymnasium-1.0
+OTHER_PYTHONS := 3.12 3.13
 UV := $(BIN)/uv
 INSTALL := $(UV) pip install --quiet --require-hashes
 
-.PHONY: help setup setup-gym10 demo test test-unit test-gym10 lint types bench lock clean
+.PHONY: help setup setup-gym10 demo test test-unit test-gym10 test-pythons lint types bench lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +46,20 @@ test-unit: setup ## Run the unit tests alone
 
 test-gym10: setup-gym10 ## Run the client's tests with Gymnasium 1.0.0
 	$(GYM10)/bin/python -m pytest -p no:cacheprovider tests/unit/client tests/e2e/test_transitions.py
+
+# Where Pythons come from pyenv, a version has to be asked for.
+.cache/python-%/.done: $(VENV)/.done requirements/dev.txt
+	PYENV_VERSION=$* $(UV) venv --quiet --clear --no-python-downloads --python $* $(@D)
+	$(INSTALL) --python $(@D)/bin/python -r requirements/dev.txt
+	$(UV) pip install --quiet --python $(@D)/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test-pythons: setup ## Run the unit tests of client and contracts with every other Python that is found here
+	@for version in $(OTHER_PYTHONS); do \
+	  if PYENV_VERSION=$$version $(UV) python find --quiet --no-python-downloads $$version >/dev/null 2>&1; then \
+	    $(MAKE) --no-print-directory .cache/python-$$version/.done; \
+	    .cache/python-$$version/bin/python -m pytest -p no:cacheprovider -q tests/unit/client tests/unit/schemas; \
+	  else echo "Python $$version is not on this machine: not tested with it"; fi; done
 
 lint: setup ## Check style, formatting and the direction of imports
 	$(BIN)/ruff check .

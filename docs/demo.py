@@ -4,6 +4,7 @@ It starts a server of its own on a temporary folder and ends it again. What the 
 a second time by a plain loop with the same seeds and actions, and compared bit for bit.
 """
 
+import json
 import os
 import signal
 import socket
@@ -130,10 +131,14 @@ def kill_a_recorder() -> Check:
     completed = max([completed, *(int(line) for line in child.stdout.read().split())])
     child.wait()
     child.stdout.close()
-    subprocess.run([sys.executable, "-m", "tupli.cli.main", "spool", "flush"], check=True)
+    flush = [sys.executable, "-m", "tupli.cli.main", "spool", "flush", "--json"]
+    kept = json.loads(subprocess.run(flush, check=True, stdout=subprocess.PIPE).stdout)["steps"]  # noqa: S603 -- ourselves
     data = tupli.dataset("pendulum-killed").to_numpy()
     got = len(data["reward"])
-    console.print(f"the recorder had completed at least {completed} steps when it was killed; {got} are here")
+    console.print(
+        f"killed when it had told of {completed} steps: {got - kept} were at the server by then, "
+        f"the spool had kept the other {kept}, which `tupli spool flush` delivered: {got} in all"
+    )
     pairs = np.array_equal(data["next_observation"][:-1], data["observation"][1:], equal_nan=True)
     return (
         "steps of the killed recorder (it may have done one more)",

@@ -4,6 +4,7 @@ The schema is compared before any column is read, compression is refused before 
 (1.9 kB can become 50 MB), and `validate(full=True)` stands between the bytes and everything that trusts offsets.
 """
 
+import struct
 from typing import Final
 
 import pyarrow as pa
@@ -11,7 +12,6 @@ import pyarrow.compute as pc
 
 from tupli_schemas.errors import EventError
 
-_ZERO: Final = bytes(8)
 _END: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _COMPRESSION_FIELD: Final = 3
 """`compression` in Arrow's `RecordBatch` table (Message.fbs)."""
@@ -21,14 +21,17 @@ _HEADER_FIELD: Final = 2
 """`header` in Arrow's `Message` table."""
 
 
-def read_one_batch(body: bytes, schema: pa.Schema, *, place: str) -> pa.RecordBatch:
+def read_one_batch(body: bytes, schema: pa.Schema, *, place: str, opening: bytes = b"") -> pa.RecordBatch:
     """The record batch of an Arrow stream that holds exactly one.
+
+    `opening` are the bytes that this version of Arrow begins a stream of the schema with, if they are known: of a body
+    that begins with them the schema need not be read, which is half of the work for a few rows.
 
     Raises:
         EventError: The bytes are cut or damaged, hold something else or something more, are compressed, or nulls.
     """
     try:
-        batch = _read(body, schema, place)
+        batch = _read(body, schema, place, opening)
         batch.validate(full=True)
     except EventError:
         raise
@@ -50,21 +53,41 @@ def require_bits(batch: pa.RecordBatch, names: list[str], *, place: str) -> None
             raise EventError("holds something else than 0 and 1", place=f"{place}.{name}")
 
 
-def _read(body: bytes, schema: pa.Schema, place: str) -> pa.RecordBatch:
+def _read(body: bytes, schema: pa.Schema, place: str, opening: bytes) -> pa.RecordBatch:
     source = pa.BufferReader(body)
+    message = _message_after(source, opening) if opening and body.startswith(opening) else None
+    if message is None:
+        source = pa.BufferReader(body)
+        message = _message_after_schema(source, schema, place)
+    if source.tell() != len(body) or not body.endswith(_END):
+        raise EventError("the Arrow stream does not end where the body ends", place=place)
+    compressed, nulls = _look_into(message.metadata.to_pybytes())
+    if compressed:
+        raise EventError("the Arrow body is compressed", place=place)
+    if nulls:
+        raise EventError("nulls where every value is required", place=place)
+    return pa.ipc.read_record_batch(message, schema)
+
+
+def _message_after(source: pa.BufferReader, opening: bytes) -> pa.Message | None:
+    """The record batch behind the opening, if it is the one thing there; else None, and a full look says what is wrong."""
+    source.seek(len(opening))
+    try:
+        message = pa.ipc.read_message(source)
+    except (pa.ArrowException, OSError, EOFError):
+        return None
+    if message.type != "record batch" or source.read(len(_END) + 1) != _END:
+        return None
+    return message
+
+
+def _message_after_schema(source: pa.BufferReader, schema: pa.Schema, place: str) -> pa.Message:
     messages = _messages(source, place)
     if [message.type for message in messages] != ["schema", "record batch"]:
         raise EventError("not exactly one record batch", place=place)
-    if source.tell() != len(body) or not body.endswith(_END):
-        raise EventError("the Arrow stream does not end where the body ends", place=place)
     if not pa.ipc.read_schema(messages[0]).equals(schema, check_metadata=True):
         raise EventError("the Arrow schema is not that of the layout", place=place)
-    metadata = messages[1].metadata.to_pybytes()
-    if _is_compressed(metadata):
-        raise EventError("the Arrow body is compressed", place=place)
-    if _has_nulls(metadata):
-        raise EventError("nulls where every value is required", place=place)
-    return pa.ipc.read_record_batch(messages[1], schema)
+    return messages[1]
 
 
 def _messages(source: pa.BufferReader, place: str) -> list[pa.Message]:
@@ -78,38 +101,28 @@ def _messages(source: pa.BufferReader, place: str) -> list[pa.Message]:
     return found
 
 
-def _is_compressed(metadata: bytes) -> bool:
-    """Whether a `Message` flatbuffer holds a `RecordBatch` with compression.
+def _look_into(metadata: bytes) -> tuple[bool, bool]:
+    """Whether a `Message` flatbuffer holds a `RecordBatch` with compression, and whether with nulls.
 
-    pyarrow has no question for it. Arrow has verified the flatbuffer when it read the message; offsets outside
-    are refused here all the same.
+    With nulls means that a column, or the elements of one, declare some, or an unknown number of them. What declares
+    none has none: Arrow does not look at its validity bits then. pyarrow has no question for either. Arrow has verified
+    the flatbuffer when it read the message; offsets outside are refused here all the same.
     """
     try:
         header = _field(metadata, _u32(metadata, 0), _HEADER_FIELD)
         if header is None:
-            return False
-        return _field(metadata, header + _u32(metadata, header), _COMPRESSION_FIELD) is not None
-    except IndexError as error:
-        raise EventError("the header of the record batch is damaged") from error
-
-
-def _has_nulls(metadata: bytes) -> bool:
-    """Whether any column, or the elements of one, declare nulls or an unknown number of them.
-
-    What declares none has none: Arrow does not look at its validity bits then.
-    """
-    try:
-        header = _field(metadata, _u32(metadata, 0), _HEADER_FIELD)
-        if header is None:
-            return False
-        at = _field(metadata, header + _u32(metadata, header), _NODES_FIELD)
+            return False, False
+        batch = header + _u32(metadata, header)
+        compressed = _field(metadata, batch, _COMPRESSION_FIELD) is not None
+        at = _field(metadata, batch, _NODES_FIELD)
         if at is None:
-            return False
+            return compressed, False
         at += _u32(metadata, at)
-        nodes = _bytes(metadata, at + 4, 16 * _u32(metadata, at))
+        count = _u32(metadata, at)
+        nodes = struct.unpack(f"<{2 * count}q", _bytes(metadata, at + 4, 16 * count))
     except IndexError as error:
         raise EventError("the header of the record batch is damaged") from error
-    return any(nodes[i + 8 : i + 16] != _ZERO for i in range(0, len(nodes), 16))
+    return compressed, any(nodes[1::2])
 
 
 def _field(data: bytes, table: int, index: int) -> int | None:

@@ -53,7 +53,7 @@ class BenchmarkRef:
         name, descriptor = data.get("name", ""), data.get("descriptor")
         if not isinstance(name, str) or not isinstance(descriptor, dict | None):
             raise TypeError("a name is a text and a descriptor an object")
-        return BenchmarkRef(parse_id(data["id"]), name, descriptor)
+        return BenchmarkRef(_known_id(data["id"]), name, descriptor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,13 +177,17 @@ _MEMBERS: Final = {name: tuple(item.name for item in fields(kind)) for name, kin
 
 def encode_event(event: Event) -> bytes:
     """The event's bytes."""
+    return b"".join(event_parts(event))
+
+
+def event_parts(event: Event) -> tuple[bytes, bytes]:
+    """The event's bytes in two parts, so that a large body is not copied: the head with its length, and the body."""
     head: dict[str, Any] = {"event": event.NAME, "version": event.VERSION}
-    for item in fields(event):
-        if item.name != "body":
-            head[item.name] = _to_json(getattr(event, item.name))
+    for name in _MEMBERS[event.NAME]:
+        if name != "body":
+            head[name] = _to_json(getattr(event, name))
     raw = orjson.dumps(head, option=orjson.OPT_SORT_KEYS)
-    body = event.body if isinstance(event, StepsRecorded) else b""
-    return b"".join((_HEAD.pack(len(raw)), raw, body))
+    return _HEAD.pack(len(raw)) + raw, event.body if isinstance(event, StepsRecorded) else b""
 
 
 def decode_event(data: bytes, *, place: str = "") -> Event:
@@ -204,7 +208,8 @@ def decode_event(data: bytes, *, place: str = "") -> Event:
         if member == "body":
             values["body"] = body
         elif member in head:
-            values[member] = _read(member, head[member], place)
+            value = head[member]
+            values[member] = value if _is_plain(member, value) else _read(member, value, place)
     try:
         event = kind(**values)
     except TypeError as error:
@@ -255,7 +260,9 @@ def _split(data: bytes, place: str) -> tuple[dict[str, Any], bytes]:
 def _to_json(value: Any) -> Any:
     if isinstance(value, bytes):
         return id_text(value)
-    if isinstance(value, BenchmarkRef | StepSchema):
+    if isinstance(value, StepSchema):
+        return orjson.Fragment(value.json)
+    if isinstance(value, BenchmarkRef):
         return value.to_json()
     return value
 
@@ -281,13 +288,26 @@ _INTEGERS: Final = {"first", "last", "episode", "n_steps", "slot", "started_at",
 _BOOLEANS: Final = {"terminated", "truncated", "aborted", "has_final", "discarded"}
 _TEXTS: Final = {"run", "reason", "digest", "layout"}
 _OBJECTS: Final = {"environment", "versions"}
+_PLAIN: Final[dict[str, type]] = (
+    dict.fromkeys(_BOOLEANS, bool) | dict.fromkeys(_TEXTS, str) | dict.fromkeys(_OBJECTS, dict)
+)
+"""Members of one type."""
+_known_id = lru_cache(maxsize=4_096)(parse_id)
+"""The id of its text, remembered: all events of a stream name the same two."""
+
+
+def _is_plain(name: str, value: Any) -> bool:
+    """Whether a member is what it should be; `_read` says what is wrong, and reads all others."""
+    if name in _INTEGERS:
+        return type(value) is int and 0 <= value < 2**63
+    return type(value) is _PLAIN.get(name)
 
 
 def _read(name: str, value: Any, place: str) -> Any:
     where = f"{place}.{name}" if place else name
     try:
         if name == "stream":
-            return parse_id(value)
+            return _known_id(value)
         if name == "benchmark":
             return BenchmarkRef.from_json(value)
         if name == "step_schema":
@@ -297,11 +317,11 @@ def _read(name: str, value: Any, place: str) -> Any:
             return _texts(value)
     except (ContractError, KeyError, TypeError, AttributeError) as error:
         raise EventError(f"is not valid ({error})", place=where) from error
-    if name in _INTEGERS and (type(value) is not int or not 0 <= value < 2**63):
+    if name in _INTEGERS:
         raise EventError(f"{value!r} is not a whole number in 0..2^63-1", place=where)
     if name == "policy" and not isinstance(value, str | None):
         raise EventError(f"{value!r} is not a text", place=where)
-    wanted = bool if name in _BOOLEANS else str if name in _TEXTS else dict if name in _OBJECTS else object
+    wanted = _PLAIN.get(name, object)
     if not isinstance(value, wanted):
         raise EventError(f"{value!r} is not of type {wanted.__name__}", place=where)
     if name == "return_" and not (value is None or type(value) in (int, float)):

@@ -27,7 +27,8 @@ class F(NoTruth):
 
     Further arguments are names inside the first one and may have dots of their own:
     `F("info", "TimeLimit.truncated")` is the one key `TimeLimit.truncated` of an info,
-    `F("info.TimeLimit.truncated")` the key `truncated` of a dict `TimeLimit` in it.
+    `F("info.TimeLimit.truncated")` the key `truncated` of a dict `TimeLimit` in it. The same for observations, actions
+    and extra facts: `F("observation", "n.x")[0]` is the first element of the member `n.x` of a Dict observation.
     """
 
     __slots__ = ("key",)

@@ -77,6 +77,21 @@ def frame_parts(
     return header, stored
 
 
+def frame_of_parts(kind: Kind, *payload: bytes) -> tuple[bytes, ...]:
+    """The frame of a payload that comes in parts: its header and the parts as they are, none of them copied.
+
+    Raises:
+        FrameError: The payload is larger than `MAX_FRAME_BYTES`.
+    """
+    size = sum(map(len, payload))
+    if size > MAX_FRAME_BYTES:
+        raise FrameError(f"a frame has at most {MAX_FRAME_BYTES} bytes, not {size}")
+    checksum = xxhash.xxh3_64()
+    for part in payload:
+        checksum.update(part)
+    return HEADER.pack(MAGIC, kind, 0, size, size, checksum.intdigest()), *payload
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """A frame whose payload is a view of the memory that it was read into."""

@@ -63,7 +63,8 @@ def check_id(value: bytes) -> bytes:
 
 def id_text(value: bytes) -> str:
     """The usual text of a UUID, as ids travel in JSON."""
-    return str(uuid.UUID(bytes=check_id(value)))
+    digits = check_id(value).hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def parse_id(text: str) -> bytes:

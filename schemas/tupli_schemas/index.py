@@ -1,11 +1,12 @@
 """The index of many rows: `index_row`'s definition as four Arrow columns, quickly.
 
 Rows without members cost nothing, equal rows are indexed once, and rows that have the same keys and plain values
-are indexed key by key. All other rows go through the definition one by one. The outcome never depends on which
-way a row took or which rows stood beside it.
+are indexed key by key: without being sorted where all of a block are such rows with many keys (`index_even`), else
+together with those beside them (`index_columns`). All other rows go through the definition one by one. The outcome never depends on
+which way a row took or which rows stood beside it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +14,8 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from tupli_schemas.index_columns import Parts, add_group, add_row
+from tupli_schemas.index_columns import Four, Parts, add_group, add_row
+from tupli_schemas.index_even import even_columns
 from tupli_schemas.index_row import RowIndex, index_tagged
 from tupli_schemas.paths import escape_key, join_path, split_path
 from tupli_schemas.values import to_tagged
@@ -29,7 +31,10 @@ __all__ = [
     "split_path",
 ]
 
-_EMPTY: Final = int.from_bytes(b"{}", "little")
+_EMPTY: Final = b"{}"
+_OFFSET_BYTES: Final = 4
+_MANY_KEYS: Final = 8
+"""From so many on it is cheaper to make columns of each block than to sort them all together."""
 _BLOCK: Final = 256
 """Rows that are Python objects at one time: more of them wake the garbage collector."""
 
@@ -67,7 +72,7 @@ def index_rows(infos: pa.Array | pa.ChunkedArray) -> IndexColumns:
     if isinstance(infos, pa.ChunkedArray):
         infos = infos.combine_chunks()
     if are_empty(infos):
-        return _columns(Parts(), len(infos))
+        return IndexColumns(*Parts().columns(len(infos)))
     encoded = infos.dictionary_encode()
     distinct = encoded.dictionary
     if len(distinct) <= len(infos) // 2:
@@ -83,23 +88,49 @@ def are_empty(infos: pa.Array) -> bool:
     _, offsets, data = infos.buffers()
     if infos.null_count or data is None or infos.type != pa.binary():
         return False
-    places = np.frombuffer(offsets, np.int32)[infos.offset : infos.offset + count + 1]
-    first = int(places[0])
-    if int(places[-1]) - first != 2 * count or bool((np.diff(places) != 2).any()):
+    places = (
+        memoryview(offsets).cast("B")[_OFFSET_BYTES * infos.offset :][: _OFFSET_BYTES * (count + 1)].cast("i")
+    )
+    first, last = places[0], places[count]
+    if last - first != 2 * count or bytes(places) != np.arange(first, last + 1, 2, dtype=np.int32).tobytes():
         return False
-    pairs = np.frombuffer(data, np.uint8)[first : first + 2 * count].view("<u2")
-    return bool((pairs == _EMPTY).all())
+    return bytes(memoryview(data)[first:last]) == _EMPTY * count
 
 
 def _index_distinct(infos: pa.Array) -> IndexColumns:
-    parts = Parts()
+    done: list[Four] = []
+    parts, since = Parts(), 0
     for start in range(0, len(infos), _BLOCK):
         rows = _load(infos.slice(start, _BLOCK).to_pylist())
-        for keys, numbers in _groups(rows).items():
-            if not add_group(parts, keys, np.asarray(numbers) + start, [rows[i] for i in numbers]):
-                for i in numbers:
-                    add_row(parts, i + start, index_tagged(rows[i]))
-    return _columns(parts, len(infos))
+        groups = _groups(rows)
+        if (even := _even(groups, rows)) is None:
+            _add_block(parts, groups, rows, start - since)
+            continue
+        if start > since:
+            done.append(parts.columns(start - since))
+        done.append(even)
+        parts, since = Parts(), start + len(rows)
+    if len(infos) > since:
+        done.append(parts.columns(len(infos) - since))
+    return IndexColumns(*map(pa.concat_arrays, zip(*done, strict=True)))
+
+
+def _even(groups: Mapping[tuple[str, ...], Sequence[int]], rows: list[Any]) -> Four | None:
+    """The index of a block whose rows are all alike and have many keys; None of any other."""
+    if len(groups) == 1:
+        ((keys, numbers),) = groups.items()
+        if len(numbers) == len(rows) and len(keys) >= _MANY_KEYS:
+            return even_columns(keys, rows)
+    return None
+
+
+def _add_block(
+    parts: Parts, groups: Mapping[tuple[str, ...], Sequence[int]], rows: list[Any], start: int
+) -> None:
+    for keys, numbers in groups.items():
+        if not add_group(parts, keys, np.asarray(numbers) + start, [rows[i] for i in numbers]):
+            for i in numbers:
+                add_row(parts, i + start, index_tagged(rows[i]))
 
 
 def _load(cells: Sequence[bytes]) -> list[Any]:
@@ -127,12 +158,3 @@ def _groups(rows: list[Any]) -> dict[tuple[str, ...], Sequence[int]]:
         if type(row) is dict and row:
             groups.setdefault(tuple(row), []).append(i)
     return dict(groups)
-
-
-def _columns(parts: Parts, count: int) -> IndexColumns:
-    return IndexColumns(
-        parts.num.as_map(count, pa.float64()),
-        parts.int_.as_map(count, pa.int64()),
-        parts.str_.as_map(count, pa.string()),
-        parts.other.as_list(count),
-    )

@@ -22,10 +22,14 @@ from tupli_schemas.index_row import (
 from tupli_schemas.paths import escape_key
 from tupli_schemas.values_numpy import PLAIN_TAGS
 
-_NUMBERS: Final = {float, int, bool}
+NUMBERS: Final = {float, int, bool}
 _OTHERS: Final = {type(None), list}
 
 Rows = npt.NDArray[np.int64]
+Four = tuple[pa.MapArray, pa.MapArray, pa.MapArray, pa.ListArray]
+"""Index columns: numbers, large integers, texts, paths of anything else."""
+Fields = list[tuple[str, Sequence[Any] | None]]
+"""Paths with the values of all rows, or with None for dicts, whose members follow."""
 
 
 @dataclass
@@ -92,6 +96,12 @@ class Parts:
         """The column of a kind."""
         return {"num": self.num, "int": self.int_, "str": self.str_, "other": self.other}[kind]
 
+    def columns(self, count: int) -> Four:
+        """The columns of `count` rows."""
+        num = self.num.as_map(count, pa.float64())
+        maps = self.int_.as_map(count, pa.int64()), self.str_.as_map(count, pa.string())
+        return num, *maps, self.other.as_list(count)
+
 
 def add_row(parts: Parts, row: int, index: RowIndex) -> None:
     """Add what the definition says of one row."""
@@ -104,23 +114,23 @@ def add_row(parts: Parts, row: int, index: RowIndex) -> None:
 
 def add_group(parts: Parts, keys: tuple[str, ...], numbers: Rows, rows: Sequence[dict[str, Any]]) -> bool:
     """Add rows that have the same keys, key by key. False (and nothing added) when they are not that plain."""
-    fields: list[tuple[str, Sequence[Any] | None]] = []
-    if not _spread("", keys, rows, fields, 1):
+    fields: Fields = []
+    if not spread("", keys, rows, fields, 1):
         return False
     for path, values in fields:
         if values is None:
             parts.other.add_run(path, numbers, None)
             continue
-        for kind, of_kind, kept in _runs(values, numbers):
+        for kind, of_kind, kept in runs(values, numbers):
             parts.of(kind).add_run(path, of_kind, kept)
     return True
 
 
-def _spread(
+def spread(
     prefix: str,
     keys: tuple[str, ...],
     rows: Sequence[dict[str, Any]],
-    fields: list[tuple[str, Sequence[Any] | None]],
+    fields: Fields,
     depth: int,
 ) -> bool:
     """Append (path, values of all rows) for each key, and (path, None) for nested dicts, then theirs."""
@@ -137,22 +147,20 @@ def _spread(
     return len(fields) <= MAX_PATHS
 
 
-def _spread_dicts(
-    path: str, values: Sequence[Any], fields: list[tuple[str, Sequence[Any] | None]], depth: int
-) -> bool:
-    """As `_spread`, for values of one path of which some are tags or dicts."""
+def _spread_dicts(path: str, values: Sequence[Any], fields: Fields, depth: int) -> bool:
+    """As `spread`, for values of one path of which some are tags or dicts."""
     if set(map(type, values)) == {dict}:
         shapes = set(map(tuple, values))
         if len(shapes) == 1:
             (keys,) = shapes
             if keys and keys[0] in PLAIN_TAGS and len(keys) == 1:
                 payloads = [value[keys[0]] for value in values]
-                if set(map(type, payloads)) <= _NUMBERS:
+                if set(map(type, payloads)) <= NUMBERS:
                     fields.append((path, payloads))
                     return True
             elif len(keys) != 1 or keys[0][:1] != "$":
                 fields.append((path, None))
-                return depth == MAX_DEPTH or not keys or _spread(f"{path}.", keys, values, fields, depth + 1)
+                return depth == MAX_DEPTH or not keys or spread(f"{path}.", keys, values, fields, depth + 1)
     if all(map(_has_no_members, values)):
         fields.append((path, values))
         return True
@@ -167,10 +175,10 @@ def _has_no_members(value: Any) -> bool:
     return tag[:1] == "$" and tag not in ("$d", "$as")
 
 
-def _runs(values: Sequence[Any], rows: Rows) -> list[tuple[Kind, Rows, Any]]:
+def runs(values: Sequence[Any], rows: Rows) -> list[tuple[Kind, Rows, Any]]:
     """The values of one path by their kinds."""
     kinds = set(map(type, values))
-    if kinds <= _NUMBERS and (int not in kinds or (max(values) <= EXACT and min(values) >= -EXACT)):
+    if kinds <= NUMBERS and (int not in kinds or (max(values) <= EXACT and min(values) >= -EXACT)):
         return [("num", rows, np.array(values, np.float64))]
     if kinds == {str} and 4 * max(map(len, values)) <= MAX_STRING_BYTES:
         return [("str", rows, values)]

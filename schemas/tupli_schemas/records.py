@@ -1,7 +1,8 @@
 """Log records: a stamped envelope around one event or command, as the log keeps it."""
 
 import struct
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -35,7 +36,8 @@ class Envelope:
 
     def to_json(self) -> dict[str, Any]:
         """The envelope as JSON."""
-        return asdict(self) | {"subject": id_text(self.subject)}
+        same = {item.name: getattr(self, item.name) for item in fields(self)}
+        return same | {"subject": id_text(self.subject)}
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "Envelope":
@@ -54,7 +56,7 @@ class NewRecord:
 
     def to_bytes(self) -> bytes:
         """Envelope and payload as the log stores them."""
-        head = orjson.dumps(self.envelope.to_json(), option=orjson.OPT_SORT_KEYS)
+        head = _head_of(self.envelope)
         return b"".join((_LENGTH.pack(len(head)), head, self.payload))
 
 
@@ -76,9 +78,21 @@ class Record:
         """
         try:
             (size,) = _LENGTH.unpack_from(value)
-            head = orjson.loads(value[_LENGTH.size : _LENGTH.size + size])
-            return Record(position, key, Envelope.from_json(head), value[_LENGTH.size + size :])
+            envelope = _envelope_of(value[_LENGTH.size : _LENGTH.size + size])
+            return Record(position, key, envelope, value[_LENGTH.size + size :])
         except (struct.error, orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             raise EventError(
                 f"not a log record ({type(error).__name__})", place=f"offset {position.offset}"
             ) from error
+
+
+@lru_cache(maxsize=64)
+def _head_of(envelope: Envelope) -> bytes:
+    """The bytes of an envelope, remembered: a request's records have one for each kind of event."""
+    return orjson.dumps(envelope.to_json(), option=orjson.OPT_SORT_KEYS)
+
+
+@lru_cache(maxsize=64)
+def _envelope_of(head: bytes) -> Envelope:
+    """The envelope of its bytes, remembered."""
+    return Envelope.from_json(orjson.loads(head))

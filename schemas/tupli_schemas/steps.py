@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
 
 from tupli_schemas.errors import SchemaMismatch
@@ -182,6 +183,11 @@ class Layout:
         leaves = (pa.field(name, cell.arrow_type, nullable=False) for name, cell in self.columns)
         return pa.schema([*STEP_FIELDS, *leaves])
 
+    @cached_property
+    def arrow_opening(self) -> bytes:
+        """How an Arrow stream of that schema begins, by the Arrow that runs here."""
+        return bytes(self.arrow_schema.serialize())
+
     @staticmethod
     def parse(text: str) -> "Layout":
         """The layout of its text.
@@ -261,6 +267,11 @@ class StepSchema:
         groups = (self.observation, self.action, self.extra)
         return Layout(*(tuple(leaf.cell for leaf in leaves) for leaves in groups))
 
+    @cached_property
+    def text(self) -> str:
+        """The schema's JSON."""
+        return orjson.dumps(self.to_json(), option=orjson.OPT_SORT_KEYS).decode()
+
     def leaves(self, group: str) -> tuple[Leaf, ...]:
         """The leaves of `observation`, `action` or `extra`."""
         return {"observation": self.observation, "action": self.action, "extra": self.extra}[group]
@@ -282,6 +293,11 @@ class StepSchema:
             "action_space": self.action_space,
             "reward_dtype": self.reward_dtype,
         }
+
+    @cached_property
+    def json(self) -> bytes:
+        """`to_json` as UTF-8 with sorted keys: every episode of a stream says it again."""
+        return orjson.dumps(self.to_json(), option=orjson.OPT_SORT_KEYS)
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "StepSchema":
@@ -317,12 +333,3 @@ def as_cells(values: npt.NDArray[Any], cell: Cell) -> pa.Array:
         return pa.array([b""] * len(values), pa.binary())
     flat = pa.array(np.ascontiguousarray(values).reshape(-1).view(cell.storage_dtype))
     return flat if cell.shape == () else pa.FixedSizeListArray.from_arrays(flat, type=cell.arrow_type)
-
-
-def from_cells(column: pa.Array, cell: Cell) -> npt.NDArray[Any]:
-    """The rows of a numeric column as an array of shape `(n, *cell.shape)`; shares memory where it can."""
-    if cell.is_opaque:
-        return np.empty((len(column), *cell.shape), cell.dtype)
-    flat = column if cell.shape == () else column.flatten()
-    values: npt.NDArray[Any] = flat.to_numpy(zero_copy_only=False)
-    return values.view(cell.dtype).reshape(len(column), *cell.shape)

@@ -49,7 +49,7 @@ MAX_DEPTH: Final = 48
 """Containers nested deeper become `$repr`; orjson writes 254 levels, and one of ours takes up to five."""
 MAX_REPR: Final = 8_192
 
-_PLAIN = frozenset((str, int, float, bool, type(None)))
+_are_plain: Final = frozenset((str, int, float, bool, type(None))).issuperset
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _DOUBLE = struct.Struct("<d")
 
@@ -129,6 +129,7 @@ def lossy_places(tagged: Any, path: str = "") -> Iterator[str]:
             yield path
         elif "$d" in tagged:
             for key, item in tagged["$d"]:
+                yield from lossy_places(key, f"{path}[{key!r}]")
                 yield from lossy_places(item, f"{path}[{key!r}]")
         else:
             for key, item in tagged.items():
@@ -139,9 +140,8 @@ def lossy_places(tagged: Any, path: str = "") -> Iterator[str]:
 def _encode_plain(value: dict[Any, Any]) -> bytes | None:
     """The bytes of a flat dict, or None when something in it has to be tagged."""
     try:
-        for item in value.values():
-            if type(item) not in _PLAIN:
-                return None
+        if not _are_plain(map(type, value.values())):
+            return None
         raw = orjson.dumps(value)
     except (TypeError, RuntimeError):
         return None
@@ -242,7 +242,10 @@ def _plain_base(value: Any) -> Any:
         if isinstance(value, base):
             return plain(value)
     if hasattr(type(value), "__array__"):
-        array = np.asarray(value)
+        try:
+            array = np.asarray(value)
+        except Exception:  # noqa: BLE001 - __array__ is the user's code; a tensor may be on another device, or want gradients
+            return None
         return array if array.dtype.kind != "O" else None
     return None
 

@@ -17,7 +17,7 @@ from tupli_ingest.core.pipeline import Pipeline
 from tupli_ingest.core.ports import NO_BENCHMARK, EpisodeKey, EpisodeStore, stored_rows_schema
 from tupli_ingest.core.ranges import RangeSet
 from tupli_schemas.events import EPISODES_TOPIC
-from tupli_schemas.ids import LOCAL_SUBJECT, episode_id, make_id
+from tupli_schemas.ids import LOCAL_SUBJECT, episode_id, make_id, ordinal_of
 from tupli_schemas.records import Position
 from tupli_schemas.steps import Cell, Layout
 
@@ -161,6 +161,10 @@ def test_streams_are_loaded_with_the_episodes_that_are_asked_for(store: EpisodeS
     assert (found[other].episodes, found[other].highest, found[other].stream) == ((), 0, None)
     assert store.load_streams({STREAM: []})[STREAM].episodes == ()
     assert store.load_streams({}) == {}
+    brief = store.load_streams({STREAM: None}, columns=("episode", "version"))[STREAM]
+    ordinals = [(ordinal_of(row["episode"]), row["version"]) for row in brief.episodes]
+    assert (sorted(ordinals), brief.highest) == ([(1, 2), (2, 2), (2, 3), (7, 8)], 7)
+    assert {len(row) for row in brief.episodes} == {2}
 
 
 def test_episodes_are_found_by_benchmark_and_by_id(store: EpisodeStore) -> None:

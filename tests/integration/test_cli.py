@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import httpx
 import numpy as np
 import orjson
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import tupli
+from support.native_vector import Arcade
 from support.server_process import ServerProcess
 from tupli.cli.main import main
 
@@ -118,6 +120,75 @@ def test_a_vector_records_exactly_the_episodes_asked_for(
     found = headers(run, name, "--include", "open,incomplete,conflict,abandoned")
     assert [header["status"] for header in found] == [status] * episodes
     assert sum(header["n_tuples"] for header in found) == made.json["steps"]
+
+
+def test_a_recording_that_the_server_does_not_have_fails(run: Run, server: ServerProcess) -> None:
+    os.kill(server.pid, signal.SIGSTOP)
+    arguments = ("--benchmark", "cli-left", "--episodes", 3, "--seed", 1, "--wait", 0.5)
+    try:
+        made = run("record", "CartPole-v1", *arguments, "--json")
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    assert made.code == 1
+    result = orjson.loads(made.out)
+    assert (result["episodes"], result["left"]["episodes"]) == (3, 3)
+    assert result["left"]["rows"] == result["steps"] + 3
+    assert f"3 of 3 episodes ({result['left']['rows']} rows) are in the spool" in made.err
+    assert f"tupli spool flush --url {server.url}" in made.err
+    assert "warning" not in made.err
+    until(lambda: len(headers(run, "cli-left")) == 3)  # this process still delivers it
+
+
+class Modes:
+    """Gymnasium's registry with vector environments of their own form, in each mode of autoreset."""
+
+    @staticmethod
+    def register(mode: str) -> str:
+        name = f"Arcade-{mode.replace('_', '-')}-v0"
+        if name not in gymnasium.registry:
+            make: Any = lambda num_envs, **_: _arcade(num_envs, mode)  # noqa: E731 -- for its type
+            gymnasium.register(name, vector_entry_point=make)
+        return name
+
+
+def _arcade(slots: int, mode: str) -> Any:
+    envs = Arcade(slots, "next_step" if mode == "unknown" else mode)
+    if mode == "unknown":
+        envs.metadata = {}
+    return envs
+
+
+@pytest.mark.parametrize("mode", ["next_step", "same_step", "disabled"])
+def test_a_vector_of_its_own_form_is_played_in_its_mode(run: Run, mode: str) -> None:
+    name = f"cli-{mode}"
+    made = run(
+        "record", Modes.register(mode), "--benchmark", name, "--episodes", 7, "--num-envs", 2, "--json"
+    )
+    found = headers(run, name, "--include", "open,incomplete,conflict,abandoned")
+    assert made.json["episodes"] == len(found)
+    assert len(found) in ((7, 8) if mode == "same_step" else (7,))
+    assert sum(header["n_tuples"] for header in found) == made.json["steps"]
+    assert {header["status"] for header in found} == {"terminated"}
+
+
+@pytest.mark.filterwarnings("ignore:.*missing AutoresetMode")
+def test_an_unknown_mode_of_autoreset_is_asked_for(run: Run) -> None:
+    arguments = (
+        "record",
+        Modes.register("unknown"),
+        "--benchmark",
+        "cli-unknown",
+        "--episodes",
+        2,
+        "--num-envs",
+        2,
+    )
+    refused = run(*arguments)
+    assert refused.code == 1
+    assert "autoreset" in refused.err
+    assert "next_step" in refused.err
+    assert run(*arguments, "--autoreset", "next_step").code == 0
+    assert len(headers(run, "cli-unknown")) == 2
 
 
 # -- listings --------------------------------------------------------------------------------------------------
@@ -241,20 +312,22 @@ os._exit(1)
 
 
 def test_the_spool_is_shown_and_flushed(run: Run, server: ServerProcess, tmp_path: Path) -> None:
-    assert run("spool", "status", "--json").json == []
-    assert run("spool", "flush", "--json").json == {"streams": 0, "rows": 0, "left": 0, "problems": []}
+    nothing: dict[str, Any] = {"streams": [], "rejected": [], "unproven": []}
+    assert run("spool", "status", "--json").json == nothing
+    counts = dict.fromkeys(("streams", "episodes", "steps", "rows", "left", "rejected"), 0)
+    assert run("spool", "flush", "--json").json == counts | {"problems": []}
     os.kill(server.pid, signal.SIGSTOP)
     try:
         subprocess.run([sys.executable, "-c", RECORDER], check=False, timeout=60)
     finally:
         os.kill(server.pid, signal.SIGCONT)
-    (waiting,) = run("spool", "status", "--json").json
+    (waiting,) = run("spool", "status", "--json").json["streams"]
     assert (waiting["benchmark"], waiting["alive"], waiting["address"]) == ("cli-spool", False, server.url)
     assert waiting["rows"] >= 3
     assert waiting["stream"] in run("spool", "status").out
     flushed = run("spool", "flush")
-    assert (flushed.code, flushed.out.split()[2:]) == (0, ["of", "1", "streams", "delivered"])
-    assert run("spool", "status", "--json").json == []
+    assert (flushed.code, flushed.out) == (0, "delivered 3 steps of 1 stream; 1 episode ended with them\n")
+    assert run("spool", "status", "--json").json == nothing
     until(lambda: len(headers(run, "cli-spool")) == 1)
     (header,) = headers(run, "cli-spool")
     assert (header["status"], header["reason"], header["n_tuples"]) == ("aborted", "killed", 3)
@@ -268,7 +341,7 @@ def test_flush_without_a_server_fails(run: Run, tmp_path: Path, free_port: int) 
     assert failed.code == 1
     assert "TransportError" in failed.err
     assert failed.out == ""
-    assert len(run("spool", "status", "--json").json) == 1
+    assert len(run("spool", "status", "--json").json["streams"]) == 1
 
 
 def test_rebuild(run: Run, bench: str) -> None:

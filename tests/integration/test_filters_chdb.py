@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from support.filter_oracle import COMPARE, Episode, Row, episode_matches, tuple_matches
@@ -308,6 +308,8 @@ def expected_tuples(world: World, tuple_filter: BaseFilter) -> list[tuple[bytes,
 
 @bounded
 @given(tuple_filter=tuple_filters)
+@example(tuple_filter=FilterEXISTS("observation"))
+@example(tuple_filter=FilterEXISTS("next_observation"))
 def test_tuples_are_those_of_plain_python(world: World, tuple_filter: BaseFilter) -> None:
     rows = tuples_of(world, tuple_filter)
 

@@ -39,7 +39,7 @@ def test_events_are_accepted_and_become_visible(service: Service) -> None:
     assert answer.json() == {
         "accepted": len(events),
         "streams": {id_text(STREAM): 84},
-        "linger_ms": 100,
+        "linger_ms": 50,
     }
     service.settled()
     assert service.count() == 81

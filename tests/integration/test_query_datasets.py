@@ -12,8 +12,9 @@ from support.store_fill import Rows, StoreFill, array_schema, random_rows
 from tupli.datasets.stream import DatasetStream
 from tupli.datasets.tupli_dataset import TupliDataset
 from tupli.errors import Conflict, IntegrityError, InvalidInput, TransportError
-from tupli_query.adapters.chdb_reader import ChdbReader
-from tupli_query.core import pages
+from tupli_query.adapters.chdb_reader import ChdbReader, ChdbSession, ChdbStream
+from tupli_query.core import pages, sql
+from tupli_query.core.reader import Statement
 from tupli_schemas.filters import F
 from tupli_schemas.framing import HEADER
 from tupli_schemas.ids import make_id
@@ -164,10 +165,34 @@ def test_pages_do_not_show(dataset: TupliDataset, monkeypatch: pytest.MonkeyPatc
     whole = dataset.to_numpy()
     filtered = dataset.with_tuple_filter(F("reward") > 0).to_numpy()
     monkeypatch.setattr(pages, "MAX_PAGE_EPISODES", 2)
-    monkeypatch.setattr("tupli_query.core.datasets.LISTED_BRIEF", 3)
+    monkeypatch.setattr("tupli_query.core.planning.LISTED_BRIEF", 3)
     for one, other in ((whole, dataset), (filtered, dataset.with_tuple_filter(F("reward") > 0))):
         for word, values in other.to_numpy().items():
             np.testing.assert_array_equal(one[word], values)
+
+
+def test_a_filter_that_leaves_much_is_read_in_order(
+    dataset: TupliDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine gives up sorting before the first row; after that no page of the answer is sorted."""
+    opened: list[str] = []
+    was = ChdbSession.open
+
+    def noting(session: ChdbSession, statement: Statement, *, max_block_rows: int) -> ChdbStream:
+        opened.append("sorted" if "max_bytes_to_sort" in statement.text else "in order")
+        return was(session, statement, max_block_rows=max_block_rows)
+
+    monkeypatch.setattr(ChdbSession, "open", noting)
+    monkeypatch.setattr(pages, "MAX_PAGE_EPISODES", 3)
+    kept = dataset.with_tuple_filter(F("reward") > -100)
+    whole = kept.to_numpy(["reward", "observation"])
+    assert opened == ["sorted"] * 3
+    monkeypatch.setitem(sql.SORTED_SETTINGS, "max_bytes_to_sort", 100)
+    again = kept.to_numpy(["reward", "observation"])
+    assert opened[3:] == ["sorted", "in order", "in order", "in order"]
+    for word, values in whole.items():
+        np.testing.assert_array_equal(again[word], values)
+    np.testing.assert_array_equal(whole["reward"], _expected(EPISODES, "reward"))
 
 
 def test_an_empty_dataset_has_no_rows(dataset: TupliDataset) -> None:
@@ -196,8 +221,9 @@ def test_unmerged_repetitions_that_differ_in_every_column_change_nothing(
     assert not table["truncated"].any()
     assert list(table["info"]) == [{}] * 20
     threshold = float(np.median(np.concatenate([first.reward, later.reward])))
-    kept = data.with_tuple_filter(F("reward") > threshold).to_numpy()
-    np.testing.assert_array_equal(kept["observation"], first.observation[:20][first.reward > threshold])
+    for words in (None, ["observation"]):  # read in order, and sorted
+        kept = data.with_tuple_filter(F("reward") > threshold).to_numpy(words)
+        np.testing.assert_array_equal(kept["observation"], first.observation[:20][first.reward > threshold])
 
 
 class Broken(InProcessQuery):
@@ -326,7 +352,7 @@ def test_episodes_come_whole(dataset: TupliDataset) -> None:
 
 
 def test_load_refuses_more_than_it_may_take(dataset: TupliDataset) -> None:
-    with pytest.raises(InvalidInput, match=r"dataset\.batches"):
+    with pytest.raises(InvalidInput, match=r"more than the 1\.0 kB allowed.*dataset\.batches"):
         dataset.load(max_bytes=1_000)
     assert len(dataset.with_tuple_filter(F("reward") > 1e9).load(max_bytes=1_000).rewards) == 0
 

@@ -1,24 +1,24 @@
 """Segments, their seals and checksums, and the directory of the spool."""
 
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from support.dead_spool import dead_spool
 from support.loop_oracle import recorded_runs
 from tupli.errors import InvalidInput, SpoolFull
-from tupli.recording import Recorder, lifetime, shipper
 from tupli.recording.flush import flush_dead, status
-from tupli.recording.job import StreamJob
 from tupli.spool import directory as directory_module
 from tupli.spool import owner as owner_module
 from tupli.spool.checksums import Checksums, sums_path
 from tupli.spool.directory import SpoolDirectory
 from tupli.spool.layout import SegmentShape, pack_word, plan, unpack_word
-from tupli.spool.manifest import Manifest
+from tupli.spool.owner import StreamLock
 from tupli.spool.segment import Segment, SegmentError
 from tupli.transport import FakeTransport
 from tupli_schemas.steps import Layout
@@ -92,23 +92,10 @@ def test_the_limit_counts_what_is_there(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def dead(tmp_path: Path) -> Iterator[Path]:
     """A spool that a process left in the middle of an episode; nothing was delivered."""
-    monkeypatch.setattr(shipper.Background, "ship_once", lambda self, now: False)
-    rec = Recorder("any", transport=FakeTransport(), spool_dir=tmp_path, drain_timeout=0.0)
-    rec.start(np.zeros(2))
-    for i in range(100):
-        rec.step(i, np.full(2, i + 1.0), 1.0, False, False, {"i": i})
-    job = rec._stream.job
-    assert isinstance(job, StreamJob)
-    shipper.background().forget(job)
-    (folder,) = tmp_path.glob("*/*")
-    manifest = Manifest.read(folder)
-    replace(manifest, owner=replace(manifest.owner, pid=2**22 + 5)).write(folder)
-    monkeypatch.undo()
-    yield tmp_path
-    rec._stream.closed = True
-    lifetime._live.discard(rec._stream)
+    with dead_spool(tmp_path):
+        yield tmp_path
 
 
 def test_a_dead_stream_is_closed_the_same_way_each_time(dead: Path) -> None:
@@ -166,3 +153,38 @@ def test_files_are_for_their_owner_only(dead: Path) -> None:
     for path in dead.rglob("*"):
         if path.is_file() and path.suffix != ".sum":
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_a_lock_is_held_once_also_within_a_process(tmp_path: Path) -> None:
+    """Threads that flush the same spool: the second leaves the first's lock as it is."""
+    script = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+
+    def elsewhere() -> bool:
+        command = [sys.executable, "-c", script, str(tmp_path / "lock")]
+        return subprocess.run(command, check=False, capture_output=True, timeout=30).returncode == 0
+
+    first, second = StreamLock(tmp_path), StreamLock(tmp_path)
+    assert first.acquire()
+    assert not second.acquire()
+    second.close()
+    assert not elsewhere()
+    first.close()
+    assert elsewhere()
+    assert second.acquire()
+    second.close()
+
+
+def test_a_lock_of_another_process_is_respected(tmp_path: Path) -> None:
+    script = (
+        "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX);"
+        "print('locked', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        lock = StreamLock(tmp_path)
+        assert not lock.acquire()
+        other.communicate()
+        assert lock.acquire()
+        lock.close()

@@ -151,7 +151,8 @@ def _tuple_value(key: str, row: Row) -> Any:
     leaves = getattr(row, root)
     if leaves is None:
         return MISSING
-    value = leaves[match["path"]]
+    is_whole = not rest and "" not in leaves
+    value: Any = b"" if is_whole else leaves[match["path"]]
     for group in re.findall(r"\[([^\]]*)\]", match["index"]):
         value = value[tuple(int(i) for i in group.split(","))]
     return OTHER if isinstance(value, bytes) or (isinstance(value, np.ndarray) and value.shape) else value

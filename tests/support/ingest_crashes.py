@@ -43,8 +43,10 @@ class DyingStore:
         self.store.write_rows(table, rows[: int(len(rows) * self.share)])
         raise Crash
 
-    def load_streams(self, wanted: Mapping[bytes, Collection[int] | None]) -> dict[bytes, StoredStream]:
-        return self.store.load_streams(wanted)
+    def load_streams(
+        self, wanted: Mapping[bytes, Collection[int] | None], *, columns: Sequence[str] = ()
+    ) -> dict[bytes, StoredStream]:
+        return self.store.load_streams(wanted, columns=columns)
 
     def read_steps(self, key: EpisodeKey, ranges: Sequence[tuple[int, int]]) -> Iterator[pa.RecordBatch]:
         return self.store.read_steps(key, ranges)

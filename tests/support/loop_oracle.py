@@ -7,9 +7,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from support.cells import cells_of
 from tupli_schemas.events import EpisodeAmended, EpisodeEnded, EpisodeStarted, Event, StepsRecorded
 from tupli_schemas.spaces import group_structure
-from tupli_schemas.steps import StepSchema, from_cells
+from tupli_schemas.steps import StepSchema
 from tupli_schemas.values import decode, from_tagged
 
 
@@ -78,7 +79,7 @@ def _add_rows(
     layout = schemas[event.stream, batch.column("episode")[0].as_py()].layout
     for name, cell in layout.columns:
         column = batch.column(name)
-        columns[name] = column.to_pylist() if cell.is_opaque else from_cells(column, cell)
+        columns[name] = column.to_pylist() if cell.is_opaque else cells_of(column, cell)
     fixed = batch.select(range(8)).to_pylist()
     for index, row in enumerate(fixed):
         content = (repr(row), *(np.asarray(column[index]).tobytes() for column in columns.values()))

@@ -48,6 +48,8 @@ class Rows:
     aborted: bool = False
     has_final: bool = True
     infos: list[bytes] | None = None
+    extra: list[npt.NDArray[Any]] = field(default_factory=list)
+    """A column an extra fact, of T rows; of objects (bytes) where its cell is opaque."""
     ordinal: int = 1
     stream: bytes = STREAM
     benchmark: bytes = BENCHMARK
@@ -249,6 +251,12 @@ def _steps_table(schema: StepSchema, rows: Rows, offset: int) -> pa.Table:
         "o0": as_cells(rows.observation, schema.observation[0].cell),
         "a0": as_cells(action, schema.action[0].cell),
     }
+    for index, (facts, leaf) in enumerate(zip(rows.extra, schema.extra, strict=False)):
+        if leaf.cell.is_opaque:
+            columns[f"x{index}"] = pa.array([*facts, *([b""] * pad)], pa.binary())
+        else:
+            padded = np.concatenate([facts, np.zeros((pad, *facts.shape[1:]), facts.dtype)])
+            columns[f"x{index}"] = as_cells(padded, leaf.cell)
     return pa.table(columns)
 
 

@@ -12,6 +12,7 @@ from tupli.errors import TupliError
 from tupli.transport import FakeTransport
 from tupli_schemas.catalog import decode_command
 from tupli_schemas.ids import parse_id
+from tupli_schemas.problems import Problem
 
 
 class TinyServer(ThreadingHTTPServer):
@@ -46,7 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.fault == "hang":
             time.sleep(3600)
         if self.server.fault == "unavailable":
-            self._answer(503, {"code": "unavailable", "detail": "not now"})
+            self._refuse(Problem("unavailable", "not now"))
             return
         try:
             if self.path == "/ingest/v1/commands":
@@ -55,8 +56,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             sent = self.server.kept.send_events(body)
         except TupliError as error:
-            document = error.problem.to_json() if error.problem is not None else {"code": "invalid_request"}
-            self._answer(422, document)
+            self._refuse(error.problem or Problem("invalid_request", str(error)), 422)
             return
         if self.server.fault == "no answer":
             self.close_connection = True
@@ -68,10 +68,13 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self._answer(200, self.server.kept.stream_state(parse_id(self.path.rpartition("/")[2])))
         except TupliError:
-            self._answer(404, {"code": "unknown_stream", "detail": "no such stream"})
+            self._refuse(Problem("unknown_stream", "no such stream"))
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the base class's name
         """Silent."""
+
+    def _refuse(self, problem: Problem, status: int | None = None) -> None:
+        self._answer(status or problem.status, problem.to_json())
 
     def _answer(self, status: int, body: dict[str, Any]) -> None:
         raw = json.dumps(body).encode()

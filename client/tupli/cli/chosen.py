@@ -1,17 +1,23 @@
 """The dataset that a command's arguments choose."""
 
-from tupli.datasets.tupli_dataset import TupliDataset, dataset
-from tupli.expressions import parse_expression
+from typing import TYPE_CHECKING
+
+import tupli
+
+if TYPE_CHECKING:
+    from tupli import TupliDataset
 
 
-def chosen(benchmark: str, *, url: str | None, include: list[str] | None, where: str | None) -> TupliDataset:
+def chosen(
+    benchmark: str, *, url: str | None, include: list[str] | None, where: str | None
+) -> "TupliDataset":
     """The episodes of a benchmark that an expression chooses.
 
     Raises:
         ExpressionError: The expression is none.
     """
-    data = dataset(benchmark, url=url, include=include)
-    return data.with_episode_filter(parse_expression(where)) if where else data
+    data = tupli.dataset(benchmark, url=url, include=include)
+    return data.with_episode_filter(tupli.expressions.parse_expression(where)) if where else data
 
 
 def parts_of(text: str | None) -> list[str] | None:

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+import tupli
 from tupli.cli.chosen import chosen, parts_of
 from tupli.cli.output import JsonFlag, UrlOption, show
-from tupli.storage.api import TupliAPIClient
 
 BENCHMARK_COLUMNS = {"name": "name", "description": "description", "created_at": "created", "id": "id"}
 EPISODE_COLUMNS = {
@@ -24,7 +24,7 @@ EPISODE_COLUMNS = {
 
 def benchmarks(url: UrlOption = None, *, as_json: JsonFlag = False) -> None:
     """List the benchmarks that you can see."""
-    rows = [asdict(header) for header in TupliAPIClient(url).list_benchmarks()]
+    rows = [asdict(header) for header in tupli.TupliAPIClient(url).list_benchmarks()]
     show(rows, BENCHMARK_COLUMNS, as_json=as_json)
 
 

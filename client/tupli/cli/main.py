@@ -1,6 +1,7 @@
 """The command line's composition: commands, their second spellings, and the one place where errors become exit codes."""
 
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -52,8 +53,22 @@ def _root(
     """Record environments live, step by step, and pull back exactly the tuples you asked for."""
 
 
+def _warn(
+    message: Warning | str,
+    category: type[Warning],  # noqa: ARG001 -- as Python calls it
+    filename: str,  # noqa: ARG001
+    lineno: int,  # noqa: ARG001
+    file: Any = None,  # noqa: ARG001
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    """A warning, as people read it: where in the code it was told is nothing to them."""
+    stderr.print("[bold yellow]warning[/] ", end="")
+    stderr.print(str(message), markup=False, highlight=False, soft_wrap=True)
+
+
 def main() -> None:
     """Run the command line; 1 for what did not work, with the reason on stderr."""
+    warnings.showwarning = _warn
     try:
         app()
     except (TupliError, ContractError, OSError) as error:

@@ -52,6 +52,11 @@ def emit(value: Any) -> None:
     )
 
 
+def count(number: int, word: str) -> str:
+    """A number of things, in words."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
 def cell(value: Any) -> str:
     """A value as people read it in a table."""
     if value is None:

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import tupli
 from tupli.cli.chosen import chosen, parts_of
 from tupli.cli.output import JsonFlag, UrlOption, emit
-from tupli.datasets.tupli_dataset import TupliDataset
 from tupli.errors import InvalidInput
-from tupli.export import export
-from tupli.expressions import parse_expression
+
+if TYPE_CHECKING:
+    from tupli import TupliDataset
 
 BATCH = 65_536
 
@@ -36,8 +37,8 @@ def pull(
         raise InvalidInput(f"the folder {output.parent} does not exist", place="--output")
     data = chosen(benchmark, url=url, include=parts_of(include), where=episodes)
     if tuples:
-        data = data.with_tuple_filter(parse_expression(tuples))
-    rows = export(_batches(data, parts_of(columns)), output)
+        data = data.with_tuple_filter(tupli.expressions.parse_expression(tuples))
+    rows = tupli.export.export(_batches(data, parts_of(columns)), output)
     result = {"rows": rows, "file": str(output), "bytes": output.stat().st_size}
     if as_json:
         emit(result)
@@ -45,7 +46,7 @@ def pull(
         typer.echo(f"{rows} tuples in {output} ({result['bytes']} bytes)")
 
 
-def _batches(data: TupliDataset, columns: list[str] | None) -> Iterator[dict[str, Any]]:
+def _batches(data: "TupliDataset", columns: list[str] | None) -> Iterator[dict[str, Any]]:
     """At least one batch: a file without rows has its columns, too."""
     batches = iter(data.batches(BATCH, columns=columns))
     first = next(batches, None)

@@ -22,6 +22,7 @@ def up(
     port: Annotated[int, typer.Option("--port", help="Port of the loopback interface.")] = 8080,
     host: Annotated[str, typer.Option("--host", help="Loopback only, until accounts exist.")] = "127.0.0.1",
     log_format: Annotated[str, typer.Option("--log-format", help="console or json.")] = "console",
+    log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Run Tupli in one process, on this machine, until Ctrl-C or SIGTERM."""
     if importlib.util.find_spec("tupli_standalone") is None or importlib.util.find_spec("chdb") is None:
@@ -36,6 +37,8 @@ def up(
         host,
         "--log-format",
         log_format,
+        "--log-level",
+        log_level,
     ]
     if data is not None:
         command += ["--data", str(data)]

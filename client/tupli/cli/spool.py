@@ -1,25 +1,43 @@
-"""`tupli spool`: what was recorded and not delivered yet."""
+"""`tupli spool`: what was recorded and not delivered yet, and what never will be."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tupli.cli.output import JsonFlag, UrlOption, emit, show
+from tupli.cli.output import JsonFlag, UrlOption, count, emit, show
 from tupli.errors import TupliError
-from tupli.recording.flush import flush_dead
-from tupli.recording.flush import status as spool_status
 from tupli.transport import HttpTransport
 
-COLUMNS = {
+if TYPE_CHECKING:
+    from tupli.recording.flush import FlushReport
+
+STREAMS = {
+    "stream": "stream",
+    "benchmark": "benchmark",
+    "address": "server",
+    "episodes": "episodes",
+    "rows": "rows",
+    "bytes": "bytes",
+    "alive": "recording",
+    "problem": "problem",
+}
+REJECTED = {
+    "stream": "stream",
+    "events": "events",
+    "first": "from",
+    "last": "to",
+    "code": "problem",
+    "detail": "detail",
+}
+UNPROVEN = {
     "stream": "stream",
     "benchmark": "benchmark",
     "address": "server",
     "rows": "rows",
     "bytes": "bytes",
-    "alive": "recording",
-    "problem": "problem",
+    "why": "why",
 }
 DirectoryOption = Annotated[
     Path | None,
@@ -31,23 +49,62 @@ spool = typer.Typer(help="What was recorded and not delivered yet.", no_args_is_
 
 @spool.command()
 def status(directory: DirectoryOption = None, *, as_json: JsonFlag = False) -> None:
-    """Show the streams that wait in the spool."""
-    show([asdict(stream) for stream in spool_status(directory)], COLUMNS, as_json=as_json)
+    """Show what is in the spool.
+
+    Streams that wait for `tupli spool flush`; events that the server refused for good, with its reason; and what could
+    not be proven whole after the machine was restarted. The last two stay as files until somebody removes them.
+    """
+    from tupli.recording.flush import status as streams_of  # noqa: PLC0415 - NumPy and Arrow, for those who look
+    from tupli.spool.directory import SpoolDirectory  # noqa: PLC0415
+    from tupli.spool.rejected import rejected  # noqa: PLC0415
+    from tupli.spool.unproven import unproven  # noqa: PLC0415
+
+    root = SpoolDirectory(directory)
+    found = {
+        "streams": [asdict(stream) for stream in streams_of(root)],
+        "rejected": [asdict(events) for events in rejected(root.root / "rejected")],
+        "unproven": [asdict(stream) for stream in unproven(root.unproven)],
+    }
+    if as_json:
+        emit(found)
+        return
+    show(found["streams"], STREAMS, as_json=False)
+    for name, columns, title in (
+        ("rejected", REJECTED, f"refused by the server, kept in {root.root / 'rejected'}"),
+        ("unproven", UNPROVEN, f"not proven whole, kept in {root.unproven}"),
+    ):
+        if found[name]:
+            show(found[name], columns, as_json=False, title=title)
 
 
 @spool.command()
 def flush(directory: DirectoryOption = None, url: UrlOption = None, *, as_json: JsonFlag = False) -> None:
-    """Deliver what processes left that run no more; exit code 1 when something stays."""
+    """Deliver what processes left that run no more, to this server.
+
+    Exit code 0 when the server has all of it (what it refused before, and `status` shows, does not count again);
+    1 when something stays, was refused now, or could not be proven whole.
+    """
+    from tupli.recording.flush import flush_dead  # noqa: PLC0415 - as above
+
     report = flush_dead(directory, HttpTransport(url))
     if as_json:
         emit(asdict(report))
     else:
-        typer.echo(f"{report.rows} rows of {report.streams} streams delivered")
-    if report.left or report.problems:
-        raise TupliError(
-            "; ".join(
-                [*report.problems, f"{report.left} rows stay in the spool"]
-                if report.left
-                else report.problems
-            )
-        )
+        steps, streams = count(report.steps, "step"), count(report.streams, "stream")
+        typer.echo(f"delivered {steps} of {streams}; {count(report.episodes, 'episode')} ended with them")
+    if told := _problems_of(report):
+        raise TupliError("; ".join(told))
+
+
+def _problems_of(report: "FlushReport") -> list[str]:
+    out = report.problems[:MOST_PROBLEMS]
+    if more := len(report.problems) - len(out):
+        out.append(f"and {count(more, 'more problem')}")
+    if report.rejected:
+        out.append(f"the server refused {count(report.rejected, 'event')}, `tupli spool status` shows why")
+    if report.left:
+        out.append(f"{count(report.left, 'row')} stay in the spool")
+    return out
+
+
+MOST_PROBLEMS = 5

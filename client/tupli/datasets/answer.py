@@ -54,24 +54,30 @@ class Head:
 
 @dataclass(frozen=True)
 class Page:
-    """Some episodes: ids, how many tuples of each follow (None when a filter or limit decides), headers when asked for."""
+    """Some episodes: ids, how many tuples of each follow (None when a filter or limit decides), headers when asked for.
+
+    `extra` says, where the dataset's episodes differ in their extra facts, which of the columns `x<i>` of these rows
+    each of the dataset's facts is; None for one that they lack.
+    """
 
     first: int
     ids: tuple[str, ...]
     rows: tuple[int, ...] | None
     headers: tuple[dict[str, Any], ...]
     after: Any
+    extra: tuple[int | None, ...] | None = None
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "Page":
         """The page of its JSON."""
-        rows = data.get("rows")
+        rows, extra = data.get("rows"), data.get("extra")
         return Page(
             int(data["first"]),
             tuple(data["ids"]),
             None if rows is None else tuple(rows),
             tuple(data.get("headers") or ()),
             data.get("after"),
+            None if extra is None else tuple(None if index is None else int(index) for index in extra),
         )
 
 

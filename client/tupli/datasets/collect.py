@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from tupli.datasets.buffers import Buffer, BytesBuffer, ChunkedBuffer, NumericBuffer
 from tupli.datasets.stream import Block
-from tupli.datasets.words import HAS_NEXT, Source, sources, values_of
+from tupli.datasets.words import HAS_EXTRA, HAS_NEXT, Source, extra_names, sources, spread, values_of
 from tupli_schemas.steps import Cell, StepSchema
 
 Ints = npt.NDArray[np.int64]
@@ -30,7 +30,9 @@ class Collector:
         flat = {source for group in self._sources.values() for source in group}
         self._buffers: dict[Source, Buffer] = {source: _buffer(source, capacity) for source in flat}
         self._next = [source for source in flat if source.of_next]
-        self._this = [source for source in flat if not source.of_next]
+        self._extra = self._sources.get("extra", [])
+        self._this = [source for source in flat if not source.of_next and source not in self._extra]
+        self._there = [NumericBuffer(Cell("b1"), capacity) for _ in self._extra]
         self._pairs = "next_observation" in self._words
         self._episode = NumericBuffer(Cell("i8"), capacity)
         self._step = NumericBuffer(Cell("i8"), capacity)
@@ -55,6 +57,7 @@ class Collector:
             return
         for source in self._this:
             self._buffers[source].append(block.columns[source.column], kept)
+        self._add_extra(block, kept, count)
         self._episode.extend(block.episode if kept is None else block.episode[kept])
         self._step.extend(block.step if kept is None else block.step[kept])
         self.rows += count
@@ -64,7 +67,10 @@ class Collector:
     def take(self, count: int) -> dict[str, Any]:
         """The first `count` rows under their words, which are forgotten here."""
         out = self.table(count)
-        for buffer in (*self._buffers.values(), self._episode, self._step):
+        for source, there in zip(self._extra, self._there, strict=True):
+            self._buffers[source].drop(int(np.count_nonzero(there.view(count))))
+        plain = [self._buffers[source] for source in (*self._this, *self._next)]
+        for buffer in (*plain, *self._there, self._episode, self._step):
             buffer.drop(count)
         if self._pairs:
             self._has_next.drop(count)
@@ -78,12 +84,36 @@ class Collector:
         for word in self._words:
             if word in {"episode", "step"}:
                 out[word] = (self._episode if word == "episode" else self._step).view(count)
+            elif word == "extra":
+                out[word], out[HAS_EXTRA] = self._facts(count)
             else:
                 columns = [self._buffers[source].view(count) for source in self._sources[word]]
                 out[word] = values_of(self._schema, word, columns)
         if self._pairs:
             out[HAS_NEXT] = self._has_next.view(count)
         return out
+
+    def _add_extra(self, block: Block, kept: Ints | None, count: int) -> None:
+        """Keep the extra facts that the rows have; the buffers hold no rows without."""
+        for source, there in zip(self._extra, self._there, strict=True):
+            column = block.columns.get(source.column)
+            if column is not None:
+                self._buffers[source].append(column, kept)
+            there.extend(np.full(count, column is not None))
+
+    def _facts(self, count: int) -> tuple[Any, dict[str, Any]]:
+        """The extra facts, and under their names where they are there."""
+        masks = [there.view(count) for there in self._there]
+        columns = [
+            self._buffers[source].view(int(np.count_nonzero(mask)))
+            for source, mask in zip(self._extra, masks, strict=True)
+        ]
+        facts = values_of(self._schema, "extra", columns)
+        has = {name: masks[index] for name, index in extra_names(self._schema).items() if masks}
+        if not all(mask.all() for mask in has.values()):
+            nameless = not isinstance(facts, dict)
+            facts = spread(facts, masks[0]) if nameless else {n: spread(f, has[n]) for n, f in facts.items()}
+        return facts, has
 
     def places(self, count: int | None = None) -> tuple[Ints, Ints]:
         """(episode, step) of the first `count` rows (all)."""
@@ -121,4 +151,6 @@ def _buffer(source: Source, capacity: int) -> Buffer:
 def empty_table(words: Iterable[str]) -> dict[str, Any]:
     """The table of a dataset without episodes, whose columns nobody knows."""
     out: dict[str, Any] = {word: np.empty(0) for word in words}
+    if "extra" in out:
+        out |= {"extra": {}, HAS_EXTRA: {}}
     return out | ({HAS_NEXT: np.empty(0, bool)} if "next_observation" in out else {})

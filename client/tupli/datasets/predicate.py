@@ -11,7 +11,7 @@ import numpy as np
 
 from tupli.datasets.query import Query
 from tupli.datasets.tuples import tuples_of
-from tupli.datasets.words import take
+from tupli.datasets.words import COMPANIONS, take
 
 _SEEN = ("observation", "action", "reward", "terminated", "truncated", "info")
 
@@ -48,4 +48,4 @@ class Predicate:
         return np.flatnonzero([bool(keep(item)) for item in tuples_of(table, table["truncated"])])
 
     def _wanted(self, word: str) -> bool:
-        return word in self._words or (word == "has_next" and "next_observation" in self._words)
+        return COMPANIONS.get(word, word) in self._words

@@ -212,4 +212,4 @@ def _joined(values: list[Any]) -> Any:
     if isinstance(first, tuple):
         return tuple(_joined(list(members)) for members in zip(*values, strict=True))
     join = getattr(first, "joined", None)
-    return join(values) if join is not None else np.concatenate(values)
+    return join(values) if join is not None else np.concatenate(values, dtype=first.dtype)

@@ -31,7 +31,7 @@ class Block:
     """Some rows, in the dataset's order.
 
     `episode` indexes the stream's `ids`, `step` counts within the episode; `match` is False for rows that are
-    there as somebody's next observation only.
+    there as somebody's next observation only. A column `x<i>` of an extra fact that the episodes lack is not there.
     """
 
     columns: Mapping[str, pa.Array]
@@ -190,6 +190,8 @@ class _Place:
         if self._page is None:
             raise TransportError("rows came before their page")
         columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        if self._page.extra is not None:
+            columns = _renamed(columns, self._page.extra)
         if not {"episode", "step", "is_match"} <= set(columns):
             raise TransportError("rows came without their episodes and steps")
         step: Ints = raw(columns.pop("step"), np.int64)
@@ -226,3 +228,12 @@ class _Place:
         except KeyError as error:
             raise IntegrityError("rows of an episode came that the page does not have") from error
         return np.repeat(np.asarray(runs, np.int64), np.diff([*starts, count]))
+
+
+def _renamed(columns: dict[str, pa.Array], extra: tuple[int | None, ...]) -> dict[str, pa.Array]:
+    """The columns with the extra facts under their numbers in the dataset."""
+    try:
+        facts = {f"x{i}": columns[f"x{own}"] for i, own in enumerate(extra) if own is not None}
+    except KeyError as error:
+        raise TransportError("rows came without their extra facts") from error
+    return {name: column for name, column in columns.items() if name[0] != "x"} | facts

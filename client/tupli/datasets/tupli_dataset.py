@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 
 from tupli.datasets.batches import Batches
+from tupli.datasets.estimate import loaded_bytes, size_text
 from tupli.datasets.loaded import Loaded
 from tupli.datasets.parsers import BaseTupleParser, NumpyTupleParser
 from tupli.datasets.query import Query, check_include, check_limit, named_benchmark
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 COUNT_PATH: Final = "/query/v1/datasets/count"
 LOADED_WORDS: Final = (*DEFAULT_WORDS, "info")
-_ROW_OVERHEAD: Final = 96
-"""Bytes of a loaded row beside its leaves: flags, places, and a small info."""
 
 
 class Preview(list[EpisodeHeader]):
@@ -109,7 +108,10 @@ class TupliDataset:
         return self._with(include=check_include(statuses))
 
     def with_step_schema(self, name: str) -> "TupliDataset":
-        """Only episodes of the step schema of this id or layout, where a dataset spans several (the error lists them)."""
+        """Only episodes of the step schema of this id or layout, where a dataset spans several (the error lists them).
+
+        Episodes that differ in their extra facts alone are read together without it.
+        """
         return self._with(step_schema=name)
 
     # -- headers and counts ------------------------------------------------------------------------------------
@@ -157,11 +159,14 @@ class TupliDataset:
         Returns:
             A word's array of shape `(n, ...)`, dicts and tuples of arrays for Dict and Tuple spaces. With
             `next_observation` comes `has_next`: where it is False nobody knows the observation after the step,
-            and what stands there (NaN, 0) means nothing.
+            and what stands there (NaN, 0) means nothing. With `extra`, a dict of the facts that any of the episodes
+            has, comes `has_extra`, a dict of the same names: where it is False the episode lacks the fact, and what
+            stands there (NaN, 0, None) means nothing.
 
         Raises:
             NotFound: The benchmark that the dataset names does not exist.
-            Conflict: The episodes have several step schemas (`with_step_schema` chooses one).
+            Conflict: The episodes have several step schemas (`with_step_schema` chooses one), or `extra` is wanted
+                and a fact has two types.
             TransportError: The server could not be reached, or broke off, too many times in a row.
             IntegrityError: What came is not what the server says that it sent.
         """
@@ -383,13 +388,13 @@ class TupliDataset:
     def _estimate(self, schema: StepSchema | None, most: int, limit: int) -> None:
         if schema is None:
             return
-        row = _ROW_OVERHEAD + _group_bytes(schema, "observation") * 2 + _group_bytes(schema, "action")
+        row = loaded_bytes(schema)
         if most * row > limit and self._query.tuple_filter is not None:
             most = int(self._count()["tuples"])  # the filter may leave little of it
         most = most if self._query.limit is None else min(most, self._query.limit)
         if most * row > limit:
             raise InvalidInput(
-                f"{most:,} tuples take about {most * row / 1e9:.1f} GB, more than the {limit / 1e9:.1f} GB allowed: "
+                f"{most:,} tuples take about {size_text(most * row)}, more than the {size_text(limit)} allowed: "
                 "use `for batch in dataset.batches(65_536): ...`, or load(max_bytes=...)",
                 place="max_bytes",
             )
@@ -426,11 +431,6 @@ def dataset(
     if benchmark is None:
         return out
     return out._with(benchmark=benchmark, benchmark_filter=named_benchmark(benchmark))  # noqa: SLF001 - its own module
-
-
-def _group_bytes(schema: StepSchema, group: str) -> int:
-    cells = (leaf.cell for leaf in schema.leaves(group))
-    return sum(cell.size * cell.dtype.itemsize if cell.is_numeric else 64 for cell in cells)
 
 
 def _checked(item: object) -> BaseFilter | None:

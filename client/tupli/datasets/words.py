@@ -1,6 +1,8 @@
 """The words of a dataset's columns, and the arrays that they become.
 
-observation action extra   every leaf of the group, shaped and typed as recorded (dicts and tuples of arrays)
+observation action         every leaf of the group, shaped and typed as recorded (dicts and tuples of arrays)
+extra                      a dict of the extra facts; where an episode lacks one, `has_extra` is False under its
+name and the value means nothing (NaN, 0, None)
 next_observation           the observation after the step; where none is known `has_next` is False and the
 values mean nothing
 reward terminated truncated step time episode info
@@ -22,6 +24,7 @@ from tupli.errors import IntegrityError, InvalidInput
 from tupli_schemas.errors import ContractError
 from tupli_schemas.spaces import Structure, group_structure
 from tupli_schemas.steps import Cell, StepSchema
+from tupli_schemas.structures import DictNode
 
 WORDS: Final = (
     "observation", "action", "reward", "next_observation", "terminated", "truncated", "episode", "step",
@@ -30,6 +33,9 @@ WORDS: Final = (
 DEFAULT_WORDS: Final = WORDS[:8]
 SYNONYMS: Final = {"state": "observation", "terminal": "terminated", "next_state": "next_observation"}
 HAS_NEXT: Final = "has_next"
+HAS_EXTRA: Final = "has_extra"
+COMPANIONS: Final = {HAS_NEXT: "next_observation", HAS_EXTRA: "extra"}
+"""Columns that come with a word, and say which of its values there are."""
 _PLAIN: Final = {"reward": Cell("f8"), "terminated": Cell("b1"), "truncated": Cell("b1"), "time": Cell("i8")}
 
 
@@ -102,6 +108,30 @@ def _grouped(schema: StepSchema, word: str) -> Callable[[list[Any]], Any]:
         return arrays[0] if paths == [""] else dict(zip(paths, arrays, strict=True))
 
     return group
+
+
+def extra_names(schema: StepSchema) -> dict[str, int]:
+    """The extra facts, and the number of the first leaf of each."""
+    structure = _structure(schema, "extra")
+    if not isinstance(structure, DictNode):
+        return {leaf.path.removeprefix("."): index for index, leaf in enumerate(schema.extra)}
+    out, index = {}, 0
+    for name, node in structure.items.items():
+        out[name] = index
+        index += len(node.leaves())
+    return out
+
+
+def spread(value: Any, there: npt.NDArray[np.bool_]) -> Any:
+    """Arrays of the rows where something is there as arrays of all rows; NaN, 0 or None in the others."""
+    if isinstance(value, dict):
+        return {name: spread(member, there) for name, member in value.items()}
+    if isinstance(value, tuple):
+        return tuple(spread(member, there) for member in value)
+    fill = {"f": np.nan, "c": np.nan, "M": np.datetime64("NaT"), "m": np.timedelta64("NaT"), "O": None}
+    out = np.full((len(there), *value.shape[1:]), fill.get(value.dtype.kind, 0), value.dtype)
+    out[there] = value
+    return out
 
 
 def _group(word: str) -> str:

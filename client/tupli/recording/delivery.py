@@ -16,8 +16,8 @@ from tupli.spool.directory import SpoolDirectory
 from tupli.spool.reader import Outgoing
 from tupli.transport.base import Transport
 from tupli_schemas.errors import FrameError
-from tupli_schemas.events import StepsRecorded, encode_event, encode_rows
-from tupli_schemas.framing import Kind, encode_frame
+from tupli_schemas.events import StepsRecorded, encode_event, encode_rows, event_parts
+from tupli_schemas.framing import Kind, frame_of_parts
 from tupli_schemas.ids import id_text
 
 
@@ -37,15 +37,20 @@ class Sink(Protocol):
 class Item:
     """An event on its way.
 
-    `is_last` says that its position counts (not for the first half of a record); `refused` is why it cannot even be
-    sent.
+    `frame` are the parts of its frame. `is_last` says that its position counts (not for the first half of a record);
+    `refused` is why it cannot even be sent.
     """
 
     sink: Sink
     outgoing: Outgoing
-    frame: bytes
+    frame: tuple[bytes, ...]
     is_last: bool = True
     refused: TupliError | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the frame."""
+        return sum(map(len, self.frame))
 
 
 def item_of(sink: Sink, outgoing: Outgoing, *, is_last: bool = True) -> Item:
@@ -54,7 +59,7 @@ def item_of(sink: Sink, outgoing: Outgoing, *, is_last: bool = True) -> Item:
     Raises:
         FrameError: It is too large for any request.
     """
-    return Item(sink, outgoing, encode_frame(Kind.EVENT, encode_event(outgoing.event)), is_last)
+    return Item(sink, outgoing, frame_of_parts(Kind.EVENT, *event_parts(outgoing.event)), is_last)
 
 
 def framed(sink: Sink, events: Iterable[Outgoing]) -> list[Item]:
@@ -64,7 +69,7 @@ def framed(sink: Sink, events: Iterable[Outgoing]) -> list[Item]:
         try:
             items.append(item_of(sink, outgoing))
         except FrameError as error:
-            items.append(Item(sink, outgoing, b"", refused=InvalidInput(str(error))))
+            items.append(Item(sink, outgoing, (), refused=InvalidInput(str(error))))
     return items
 
 
@@ -84,7 +89,7 @@ def deliver(transport: Transport, items: list[Item]) -> int:
             waiting += _without(part, refused)
         elif part:
             try:
-                result = transport.send_events(b"".join(item.frame for item in part))
+                result = transport.send_events(b"".join(piece for item in part for piece in item.frame))
             except (TransportError, AuthError):
                 raise
             except TupliError as error:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from tupli_schemas.values import encode
 
 StepResult = tuple[Any, Any, bool, bool, dict[str, Any]]
 Step = Callable[[Any], StepResult]
+_NO_RESULT: Final[Any] = object()
+"""Stands for what an environment that raised did not return; None is what a broken one may return."""
 Put = Callable[[int, Any], bool]
 """Writes a value into a row; false, and nothing written, when it is not what it always was."""
 
@@ -94,7 +96,7 @@ def _vectors(stream: SingleStream, env_step: Step, o: _Leaf, a: _Leaf) -> Step: 
             or len(raw := action.tobytes()) != a_size
         ):
             return around(action)
-        result: StepResult | None = None
+        result: StepResult = _NO_RESULT
         try:
             result = env_step(action)
             row = writer.row
@@ -126,7 +128,7 @@ def _vectors(stream: SingleStream, env_step: Step, o: _Leaf, a: _Leaf) -> Step: 
             if row > last_row:
                 stream.state = CAREFUL
         except BaseException as error:
-            if result is None or not isinstance(error, Exception):
+            if result is _NO_RESULT or not isinstance(error, Exception):
                 stream.state = (
                     BUSY  # the environment failed, or Ctrl-C came: this step is over before it was one
                 )
@@ -152,7 +154,7 @@ def _leaves(stream: SingleStream, env_step: Step, o_put: Put, a_put: Put) -> Ste
     def step(action: Any) -> StepResult:  # noqa: PLR0911 -- as above
         if stream.state != RUN or not a_put(writer.row, action):
             return around(action)
-        result: StepResult | None = None
+        result: StepResult = _NO_RESULT
         try:
             result = env_step(action)
             row = writer.row
@@ -179,7 +181,7 @@ def _leaves(stream: SingleStream, env_step: Step, o_put: Put, a_put: Put) -> Ste
             if row > last_row:
                 stream.state = CAREFUL
         except BaseException as error:
-            if result is None or not isinstance(error, Exception):
+            if result is _NO_RESULT or not isinstance(error, Exception):
                 stream.state = BUSY
                 raise
             return recover(writer.row, b"", result)

@@ -4,53 +4,90 @@ Exactly once in effect: numbers come from the segments, so a repetition says the
 """
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import psutil
 
-from tupli.errors import TransportError
+from tupli.errors import TransportError, TupliError
 from tupli.recording.delivery import deliver, framed
 from tupli.recording.job import StreamJob
+from tupli.spool import control
+from tupli.spool.checksums import verified
 from tupli.spool.directory import SpoolDirectory
+from tupli.spool.layout import unpack_word
 from tupli.spool.manifest import Manifest, ManifestError
 from tupli.spool.owner import StreamLock
+from tupli.spool.reader import Outgoing
 from tupli.spool.seal import close_dead
 from tupli.spool.segment import Segment, SegmentError
 from tupli.transport.base import Transport
+from tupli_schemas.events import EpisodeEnded, Event, StepsRecorded
 
 REQUEST_BYTES: Final = 4 << 20
 
 
 @dataclass
 class FlushReport:
-    """What a flush did: streams and rows that were delivered, rows that stay, and what is wrong with them."""
+    """What a flush did.
+
+    Attributes:
+        streams: That are gone from the spool. rows: Rows that were theirs: steps, and final observations.
+        episodes: Whose end was delivered now. steps: Transitions that were delivered now.
+        left: Rows that stay, of this server and subject.
+        rejected: Events that the server refused for good now; they are in the spool's `rejected`.
+        problems: What is wrong, for people.
+    """
 
     streams: int = 0
+    episodes: int = 0
+    steps: int = 0
     rows: int = 0
     left: int = 0
+    rejected: int = 0
     problems: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class StreamStatus:
-    """One stream in the spool, as `tupli spool status` shows it."""
+class DeadJob(StreamJob):
+    """The stream of a process that runs no more; counts what is delivered of it."""
 
-    stream: str
-    address: str
-    benchmark: str
-    rows: int
-    bytes: int
-    alive: bool
-    problem: str
+    episodes = steps = 0
+
+    def count(self, events: Iterable[Event], sign: int = 1) -> None:
+        """These events are delivered, or (-1) were not after all."""
+        for event in events:
+            if isinstance(event, StepsRecorded):
+                finals = event.rows().column("is_final").to_numpy(zero_copy_only=False)
+                self.steps += sign * (len(finals) - int(np.count_nonzero(finals)))
+            elif isinstance(event, EpisodeEnded):
+                self.episodes += 0 if event.discarded else sign
+
+    def rejected(self, outgoing: Outgoing, error: TupliError) -> None:
+        """The event was put aside."""
+        self.count([outgoing.event], -1)
+        super().rejected(outgoing, error)
 
 
-def dead_jobs(directory: SpoolDirectory, transport: Transport) -> list[StreamJob]:
-    """The streams of dead processes for this server and subject, locked and ready to be delivered."""
+def dead_jobs(
+    directory: SpoolDirectory, transport: Transport, problems: list[str] | None = None
+) -> list[DeadJob]:
+    """The streams of dead processes for this server and subject, locked and ready to be delivered.
+
+    What keeps one from being delivered is added to `problems`.
+    """
     jobs = []
     for path in directory.streams():
-        job = _dead_job(directory, transport, path)
+        try:
+            job = _dead_job(directory, transport, path)
+        except FileNotFoundError:
+            continue  # somebody else has just delivered it
+        except (ManifestError, SegmentError, OSError) as error:
+            if problems is not None:
+                problems.append(f"stream {path.name} stays: {error}")
+            continue
         if job is not None:
             jobs.append(job)
     return jobs
@@ -66,7 +103,7 @@ def flush_dead(
     """
     directory = spool_dir if isinstance(spool_dir, SpoolDirectory) else SpoolDirectory(spool_dir)
     report = FlushReport()
-    jobs = dead_jobs(directory, transport)
+    jobs = dead_jobs(directory, transport, report.problems)
     try:
         for job in jobs:
             _deliver_all(job, report)
@@ -77,51 +114,66 @@ def flush_dead(
     return report
 
 
-def status(spool_dir: str | os.PathLike[str] | SpoolDirectory | None = None) -> list[StreamStatus]:
-    """All streams in the spool."""
-    directory = spool_dir if isinstance(spool_dir, SpoolDirectory) else SpoolDirectory(spool_dir)
-    return [found for path in directory.streams() if (found := _status(path)) is not None]
-
-
-def _deliver_all(job: StreamJob, report: FlushReport) -> None:
+def _deliver_all(job: DeadJob, report: FlushReport) -> None:
     rows = job.unacknowledged
     if not job.resolve_benchmark():
         report.problems += job.problems
         return
     while not job.done.is_set():
         outgoing = job.take(REQUEST_BYTES)
+        job.count(one.event for one in outgoing)
         deliver(job.transport, framed(job, outgoing))
         job.release()
         if not outgoing and not job.done.is_set():
             raise TransportError(f"stream {job.manifest.stream} has nothing more to send, yet is not empty")
     report.streams += 1
+    report.episodes += job.episodes
+    report.steps += job.steps
     report.rows += rows
+    report.rejected += job.rejected_events
     report.problems += job.problems
 
 
-def _dead_job(directory: SpoolDirectory, transport: Transport, path: Path) -> StreamJob | None:
-    try:
-        manifest = Manifest.read(path)
-    except ManifestError:
-        return None  # just being made, or just removed
+def _dead_job(directory: SpoolDirectory, transport: Transport, path: Path) -> DeadJob | None:
+    """None for what is not ours to deliver, or not there any more."""
+    manifest = _manifest(path)
+    if manifest is None:
+        return None
     mine = manifest.address == transport.address and manifest.identity == transport.identity
     if not mine or manifest.owner.is_this_process or is_alive(manifest):
         return None
     lock = StreamLock(path)
     if not lock.acquire():
-        lock.close()
         return None
     try:
-        dead = close_dead(path, Manifest.read(path))
-    except (ManifestError, SegmentError):
+        manifest = _manifest(path)
+        if manifest is None:
+            lock.close()
+            return None
+        dead = close_dead(path, manifest, directory.unproven)
+        job = DeadJob(transport, directory, path, manifest, lock, None)
+    except (ManifestError, SegmentError, OSError):
         lock.close()
-        return None
-    job = StreamJob(transport, directory, path, dead.manifest, lock, None)
+        raise
     job.ended = True
     job.problems += dead.lost
     for segment in dead.segments:
         job.add_segment(segment)
     return job
+
+
+def _manifest(path: Path) -> Manifest | None:
+    """The manifest; None when somebody removes the stream meanwhile.
+
+    Raises:
+        ManifestError: It is damaged, or of another version.
+    """
+    try:
+        return Manifest.read(path)
+    except ManifestError:
+        if (path / "manifest.json").exists():
+            raise
+        return None
 
 
 def is_alive(manifest: Manifest) -> bool:
@@ -136,19 +188,67 @@ def is_alive(manifest: Manifest) -> bool:
         return False
 
 
-def _status(path: Path) -> StreamStatus | None:
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """One stream in the spool, as `tupli spool status` shows it.
+
+    Attributes:
+        episodes: Whose end is not delivered yet. rows: Steps, and final observations, that are not.
+        problem: Why it cannot be delivered; empty when nothing is known to be in the way.
+    """
+
+    stream: str
+    address: str
+    benchmark: str
+    episodes: int
+    rows: int
+    bytes: int
+    alive: bool
+    problem: str
+
+
+def status(spool_dir: str | os.PathLike[str] | SpoolDirectory | None = None) -> list[StreamStatus]:
+    """All streams in the spool."""
+    directory = spool_dir if isinstance(spool_dir, SpoolDirectory) else SpoolDirectory(spool_dir)
+    return [found for path in directory.streams() if (found := stream_status(path)) is not None]
+
+
+def stream_status(path: Path) -> StreamStatus | None:
+    """What waits in a stream's directory; None when it is gone."""
     try:
-        manifest = Manifest.read(path)
-        segments = [Segment.open(file) for file in sorted(path.glob("*.seg"))]
-    except (ManifestError, SegmentError, FileNotFoundError):
+        manifest = _manifest(path)
+    except ManifestError as error:
+        return StreamStatus(path.name, "", "", 0, 0, 0, alive=False, problem=str(error))
+    if manifest is None:
         return None
-    rows = sum(max(s.published()[0] - (s.acknowledged[0] & 0xFFFFFFFF), 0) for s in segments)
+    segments, problem = [], manifest.benchmark.refused
+    for file in sorted(path.glob("*.seg")):
+        try:
+            segments.append(Segment.open(file))
+        except FileNotFoundError:
+            continue  # it was delivered meanwhile
+        except SegmentError as error:
+            problem = problem or str(error)
     return StreamStatus(
         stream=manifest.stream,
         address=manifest.address,
         benchmark=manifest.benchmark.name or manifest.benchmark.id,
-        rows=rows,
+        episodes=_episodes_of(segments, whole=manifest.owner.from_this_boot),
+        rows=sum(max(s.published()[0] - unpack_word(s.acknowledged[0])[0], 0) for s in segments),
         bytes=sum(s.size for s in segments),
         alive=manifest.owner.is_this_process or is_alive(manifest),
-        problem=manifest.benchmark.refused,
+        problem=problem,
     )
+
+
+def _episodes_of(segments: list[Segment], *, whole: bool) -> int:
+    """Episodes whose end the server has not acknowledged, but for those that were given up."""
+    ended: set[int] = set()
+    for segment in segments:
+        used = segment.published()[1] if whole else verified(segment)[1]
+        for record in control.decode(segment.control, unpack_word(segment.acknowledged[0])[1], used):
+            if record.flags & control.DISCARDED:
+                ended.discard(record.episode)
+            elif record.kind is control.Kind.END:
+                ended.add(record.episode)
+    return len(ended)

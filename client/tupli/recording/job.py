@@ -65,6 +65,7 @@ class StreamJob:
         self._releasable: deque[tuple[Segment, StreamState]] = deque()
         self._unsent: deque[tuple[Segment, Outgoing]] = deque()
         self._checksums: dict[int, Checksums] = {}
+        self._let_go = 0
         self._since: float | None = None
 
     def add_segment(self, segment: Segment) -> None:
@@ -136,16 +137,31 @@ class StreamJob:
         """The event was put aside."""
         self.rejected_events += 1
         self._gap = outgoing.event.first if self._gap is None else min(self._gap, outgoing.event.first)
-        self.problems.append(f"{outgoing.event.NAME} {outgoing.event.first}..{outgoing.event.last}: {error}")
+        event = outgoing.event
+        self.problems.append(
+            f"the server refused {event.NAME} {event.first}..{event.last}: {error}; "
+            f"kept in {self.directory.rejected}"
+        )
 
     def keep_checksums(self) -> None:
         """Cover what was published since the last time (the thread that makes segments)."""
         for segment in list(self._segments):
-            if segment.number not in self._checksums:
-                self._checksums[segment.number] = Checksums(segment)
-            self._checksums[segment.number].update()
+            self._cover(segment)
         for number in [n for n in self._checksums if n < min((s.number for s in self._segments), default=n)]:
             del self._checksums[number]
+
+    def _cover(self, segment: Segment) -> None:
+        if segment.number not in self._checksums:
+            self._checksums[segment.number] = Checksums(segment)
+        self._checksums[segment.number].update()
+
+    def let_pages_go(self) -> None:
+        """What waits to be sent need not be in memory meanwhile (the thread that makes segments)."""
+        for segment in list(self._segments)[1:]:
+            if segment.number > self._let_go and segment.published()[2]:
+                self._cover(segment)
+                segment.let_pages_go()
+                self._let_go = segment.number
 
     def resolve_benchmark(self) -> bool:
         """Create or find the benchmark, once; false when the server refuses it.
@@ -166,11 +182,17 @@ class StreamJob:
             found = str(self.transport.command(command).get("id", benchmark.id))
         except (Conflict, InvalidInput, NotFound) as error:
             benchmark = replace(benchmark, refused=str(error))
-            self.problems.append(f"benchmark {benchmark.name!r}: {error}")
+            self.problems.append(
+                f"the server refused benchmark {benchmark.name!r}: {error}; the stream stays in {self.path}"
+            )
         else:
             benchmark = replace(benchmark, id=found, resolved=True)
         self.manifest = self.manifest.with_benchmark(benchmark)
-        self.manifest.write(self.path)
+        try:
+            self.manifest.write(self.path)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise  # without room: whoever comes next asks again with the same command, and hears the same
         return benchmark.resolved
 
     def release(self) -> None:

@@ -2,14 +2,15 @@
 
 import os
 import time
-import warnings
 import weakref
 from typing import Any, Final
 
-from tupli.errors import NotFound, SpoolFull, TransportError, TupliError, TupliWarning
+from tupli.errors import NotFound, SpoolFull, TransportError, TupliError
+from tupli.recording.flush import StreamStatus, stream_status
 from tupli.recording.job import StreamJob
 from tupli.recording.shipper import after_fork_in_child, at_exit, background
 from tupli.recording.stream import RecordingStream
+from tupli.recording.telling import tell
 
 EXIT_SECONDS: Final = 10.0
 """How long an interpreter that ends without `close` waits; not at all while the server cannot be reached."""
@@ -68,6 +69,12 @@ def _wait(job: StreamJob, stream: RecordingStream, deadline: float) -> None:
         time.sleep(_VISIBLE_POLL)
 
 
+def undelivered(stream: RecordingStream) -> StreamStatus | None:
+    """What of a finished stream is still in the spool; None when the server has it."""
+    job = stream.job
+    return None if job is None or job.done.is_set() else stream_status(job.path)
+
+
 def _is_visible(job: StreamJob) -> bool:
     if not job.visible_number:
         return True
@@ -96,11 +103,7 @@ def _drain_at_exit() -> None:
                 left += 0 if job.told else job.unacknowledged
                 break
     if left:
-        message = f"{left} rows are still in the spool; the next start or `tupli spool flush` delivers them"
-        try:
-            warnings.warn(message, TupliWarning, stacklevel=1)
-        except TupliWarning:
-            return
+        tell(f"{left} rows are still in the spool; the next start or `tupli spool flush` delivers them")
 
 
 def _in_child() -> None:
@@ -115,4 +118,4 @@ def _install() -> None:
 
 _install()
 
-__all__: Final[list[Any]] = ["drain", "watch"]
+__all__: Final[list[Any]] = ["drain", "undelivered", "watch"]

@@ -9,15 +9,15 @@ import os
 import random
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tupli.errors import AuthError, SpoolFull, TransportError, TupliError, TupliWarning
+from tupli.errors import AuthError, SpoolFull, TransportError, TupliError
 from tupli.recording.delivery import Item, deliver, framed
 from tupli.recording.flush import dead_jobs
 from tupli.recording.job import StreamJob
+from tupli.recording.telling import tell
 from tupli.spool.directory import SpoolDirectory
 from tupli.transport.base import Transport
 
@@ -52,6 +52,7 @@ class Background:
         self._jobs: list[StreamJob] = []
         self._servers: dict[int, _Server] = {}
         self._event = threading.Event()
+        self._entered = threading.Event()
         self._threads: list[threading.Thread] = []
         self._adopted: set[tuple[str, str, str]] = set()
         self._to_adopt: list[tuple[SpoolDirectory, Transport]] = []
@@ -90,6 +91,10 @@ class Background:
         """Look now whether something should be shipped."""
         self._event.set()
 
+    def entered(self) -> None:
+        """A segment was begun: the next one should be made."""
+        self._entered.set()
+
     def forget(self, job: StreamJob) -> None:
         """Leave a stream in the spool."""
         with self._lock:
@@ -111,15 +116,23 @@ class Background:
 
     def _ship_forever(self) -> None:
         while True:
-            self._event.wait(POLL_SECONDS if self.jobs() else IDLE_SECONDS)
+            self._event.wait(self._pause())
             self._event.clear()
             try:
                 self._adopt()
                 while self.ship_once(time.monotonic()):
                     pass
             except Exception as error:  # noqa: BLE001 - the thread's edge: it must outlive whatever it meets
-                _tell(f"shipping met {type(error).__name__}: {error}; it goes on")
+                tell(f"shipping met {type(error).__name__}: {error}; it goes on")
                 time.sleep(1.0)
+
+    def _pause(self) -> float:
+        """Seconds until something may be due: what waits for a server's turn is sent when that comes."""
+        if not self.jobs():
+            return IDLE_SECONDS
+        now = time.monotonic()
+        turns = [server.not_before - now for server in self._servers.values() if server.not_before > now]
+        return min([POLL_SECONDS, *turns])
 
     def ship_once(self, now: float) -> bool:
         """Send one request to each server that something is due for; true when there is more at once."""
@@ -144,7 +157,7 @@ class Background:
         finally:
             self._settle(jobs)
         server.failures, server.told = 0, ""
-        full = sum(len(item.frame) for item in items) >= REQUEST_BYTES
+        full = sum(item.size for item in items) >= REQUEST_BYTES
         if not full:
             server.not_before = time.monotonic() + min(max(linger / 1000.0, MIN_INTERVAL), MAX_LINGER)
         return full
@@ -157,7 +170,7 @@ class Background:
     def _settle(self, jobs: list[StreamJob]) -> None:
         for job in jobs:
             for problem in job.problems:
-                _tell(f"the server refused: {problem}; kept under {job.directory.root}")
+                tell(problem)
             job.problems.clear()
             job.release()
             if job.done.is_set():
@@ -172,7 +185,7 @@ class Background:
             pause = AUTH_SECONDS
             if server.told != str(error):
                 server.told = str(error)
-                _tell(f"the server asks for a credential ({error}); recording goes on into the spool")
+                tell(f"the server asks for a credential ({error}); recording goes on into the spool")
         after = error.retry_after if isinstance(error, TransportError) else None
         server.not_before = time.monotonic() + max(pause, min(after or 0.0, 60.0))
 
@@ -181,7 +194,8 @@ class Background:
     def _prepare_forever(self) -> None:
         covered = time.monotonic()
         while True:
-            time.sleep(POLL_SECONDS if self.jobs() else IDLE_SECONDS)
+            self._entered.wait(POLL_SECONDS if self.jobs() else IDLE_SECONDS)
+            self._entered.clear()
             now = time.monotonic()
             cover = now - covered >= CHECKSUM_SECONDS
             covered = now if cover else covered
@@ -189,12 +203,13 @@ class Background:
                 try:
                     if job.writer is not None and not job.ended:
                         job.writer.prepare()
+                        job.let_pages_go()
                         if cover:
                             job.keep_checksums()
                 except (SpoolFull, OSError):
                     continue  # the environment's thread meets it when it needs the segment, and says so
                 except Exception as error:  # noqa: BLE001 - the thread's edge
-                    _tell(f"preparing a segment met {type(error).__name__}: {error}")
+                    tell(f"preparing a segment met {type(error).__name__}: {error}")
                     time.sleep(1.0)
 
 
@@ -232,10 +247,3 @@ def at_exit(drain: Callable[[], None]) -> None:
 def _run_at_exit() -> None:
     for drain in _at_exit:
         drain()
-
-
-def _tell(message: str) -> None:
-    try:
-        warnings.warn(message, TupliWarning, stacklevel=2)
-    except TupliWarning:
-        return  # -W error: nobody could catch it on this thread

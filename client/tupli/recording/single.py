@@ -13,6 +13,7 @@ import numpy as np
 
 from tupli.errors import SpoolFull
 from tupli.recording.config import MetadataCallback, RecordingConfig
+from tupli.recording.given import as_rewards, copied
 from tupli.recording.misfits import fill_extra
 from tupli.recording.stream import (
     BUSY,
@@ -63,7 +64,8 @@ class SingleStream(RecordingStream):
         super().__init__(config, 1)
         self.short_way = config.metadata_callback is None and config.info_keys is None
         self._held: _Held | None = None
-        self.extra: dict[str, Any] = {}
+        self._over = False
+        """Whether the last episode ended by itself, and no reset was made since."""
         self._state: Any = None
         self._action: Any = _UNKNOWN
 
@@ -72,6 +74,7 @@ class SingleStream(RecordingStream):
     def reset(self, observation: Any, info: Any, *, seed: Any = None, options: Any = None) -> None:
         """A reset was made: what was open is aborted, an episode begins."""
         self._held = None
+        self._over = False
         self.extra = {}
         try:
             self.abort_open("reset")
@@ -86,6 +89,11 @@ class SingleStream(RecordingStream):
         state = self.state
         try:
             if state == IDLE:
+                if self._over and self.active:
+                    self.warn(
+                        "steps between the end of an episode and the next reset are no transitions",
+                        once="over",
+                    )
                 return
             if state == BUSY:
                 self.rollback()
@@ -94,7 +102,7 @@ class SingleStream(RecordingStream):
                 return
             self.state = BUSY
             if self._held is not None:
-                self._held.action, self._held.extra = copy.deepcopy(action), self._take_extra()
+                self._held.action, self._held.extra = copy.deepcopy(action), self.take_extra()
             else:
                 retry_in_new_segment(self, lambda: self._put_action(action))
             if self.config.metadata_callback is not None:
@@ -135,30 +143,19 @@ class SingleStream(RecordingStream):
         if self.state == RUN:
             self.state = CAREFUL
 
-    def set_extra(self, values: Mapping[str, Any]) -> None:
-        """Facts of the behaviour policy for the step to come."""
-        self.extra.update(values)
-        if self.state == RUN:
-            self.state = CAREFUL
-
     def annotate(self, metadata: Mapping[str, Any], slot: int = 0) -> None:
         """Metadata of the running episode, or of the one that just ended."""
         try:
             if self.episodes[slot] or self._held is not None:
-                self.metadata[slot].update(metadata)
+                self.metadata[slot].update(copied(metadata) or {})
             else:
                 self.amend(slot, dict(metadata))
         except Exception as error:  # noqa: BLE001 - the recorder's edge
             self.failed(error)
 
-    def end(self, *, reason: str = "ended", discarded: bool = False) -> None:
-        """End the open episode as aborted."""
+    def forget_held(self) -> None:
+        """Give up a beginning that waits for its first step."""
         self._held = None
-        try:
-            self.abort_open(reason, discarded=discarded)
-        except Exception as error:  # noqa: BLE001 - the recorder's edge
-            self.failed(error)
-        self.state = IDLE
 
     def discard(self) -> None:
         """Give up the running episode, or the one that just ended."""
@@ -234,17 +231,13 @@ class SingleStream(RecordingStream):
         row = self.writer.row
         self.put_cells("a", row, self.structures[1], action)
         if self.extra or (self.schema is not None and self.schema.extra):
-            extra = self._take_extra()
+            extra = self.take_extra()
             fill_extra(self.structures[2], extra)
             self.put_cells("x", row, self.structures[2], extra)
 
-    def _take_extra(self) -> dict[str, Any]:
-        extra, self.extra = self.extra, {}
-        return extra
-
     def _put_outcome(self, reward: Any, terminated: Any, truncated: Any, info: Any) -> None:
         columns, row = self.writer.segment.columns, self.writer.row
-        columns["reward"][row] = reward if np.ndim(reward) == 0 else np.asarray(reward).reshape(())
+        columns["reward"][row] = as_rewards(reward).reshape(())
         columns["time"][row] = time.time_ns()
         columns["flags"][row] = (TERMINATED if terminated else 0) | (TRUNCATED if truncated else 0)
         keys = self.config.info_keys
@@ -304,6 +297,7 @@ class SingleStream(RecordingStream):
         self.put_end(0, flags=flags, ended_at=now)
         self.publish()
         self.state = IDLE
+        self._over = True
         self.wake()
         if mismatch is not None:
             raise mismatch

@@ -8,18 +8,19 @@ import abc
 import secrets
 import shutil
 import time
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from tupli.errors import SpoolFull, TupliWarning
+from tupli.errors import SpoolFull
 from tupli.recording.config import MetadataCallback, RecordingConfig
+from tupli.recording.given import copied
 from tupli.recording.job import StreamJob
 from tupli.recording.misfits import Misfits
 from tupli.recording.shipper import background
+from tupli.recording.telling import tell
 from tupli.spool import control
 from tupli.spool.control import Kind
 from tupli.spool.directory import NO_ROOM, SpoolDirectory
@@ -68,6 +69,7 @@ class RecordingStream(abc.ABC):
         self.structures: tuple[Structure, Structure, Structure] | None = None
         self.job: StreamJob | None = None
         self.misfits = Misfits()
+        self.extra: dict[str, Any] = {}
         self._warned: set[str] = set()
         self._inherited: list[Any] = []
         self.entered: Callable[[], None] = _nothing
@@ -136,10 +138,7 @@ class RecordingStream(abc.ABC):
             if once in self._warned:
                 return
             self._warned.add(once)
-        try:
-            warnings.warn(message, TupliWarning, stacklevel=4)
-        except TupliWarning:
-            return  # -W error: a step must not fail for it
+        tell(message)
 
     # --- switches -------------------------------------------------------------------------------------------
 
@@ -163,13 +162,29 @@ class RecordingStream(abc.ABC):
         """Another metadata callback."""
         self.config.metadata_callback = callback
 
-    @abc.abstractmethod
     def set_extra(self, values: Mapping[str, Any]) -> None:
-        """Facts of the behaviour policy for the step to come."""
+        """Facts of the behaviour policy for the step to come; of several slots arrays with one row each."""
+        self.extra.update(copied(values) or {})
+        if self.state == RUN:
+            self.state = CAREFUL
+
+    def take_extra(self) -> dict[str, Any]:
+        """The facts that were told for this step."""
+        extra, self.extra = self.extra, {}
+        return extra
 
     @abc.abstractmethod
+    def forget_held(self) -> None:
+        """Give up a beginning that waits for its first step."""
+
     def end(self, *, reason: str = "ended", discarded: bool = False) -> None:
         """End what is open as aborted."""
+        self.forget_held()
+        try:
+            self.abort_open(reason, discarded=discarded)
+        except Exception as error:  # noqa: BLE001 - the recorder's edge: the run goes on, see `failed`
+            self.failed(error)
+        self.state = IDLE
 
     def _leave_stream(self) -> None:
         if self.job is not None:
@@ -236,6 +251,7 @@ class RecordingStream(abc.ABC):
     def _on_segment(self, segment: Segment) -> None:
         if self.job is not None:
             self.job.add_segment(segment)
+            background().entered()
         self.entered()
 
     def check_rows(self, row: int, end: int) -> None:
@@ -437,11 +453,12 @@ class RecordingStream(abc.ABC):
 def new_stream(directory: SpoolDirectory, manifest: Manifest) -> tuple[Path, StreamLock]:
     """A new stream's directory, with its manifest, and its lock; nothing is left of it when that fails."""
     path = directory.stream_path(manifest.address, manifest.stream)
+    lock = StreamLock(path)
     try:
-        lock = StreamLock(path)
         lock.acquire()
         manifest.write(path)
     except OSError:
+        lock.close()
         shutil.rmtree(path, ignore_errors=True)
         raise
     return path, lock

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from tupli.errors import SpoolFull
 from tupli.recording.config import RecordingConfig
+from tupli.recording.given import as_rewards, copied
 from tupli.recording.misfits import fill_extra
 from tupli.recording.stream import (
     BUSY,
@@ -85,7 +86,6 @@ class VectorStream(RecordingStream):
         self.mode = mode
         self.short_way = config.metadata_callback is None
         self._held: _Held | None = None
-        self.extra: dict[str, Any] = {}
         self._ended: npt.NDArray[np.bool_] = np.zeros(slots, bool)
         """Slots whose last step ended an episode (which a next-step autoreset resets at the next)."""
 
@@ -108,7 +108,7 @@ class VectorStream(RecordingStream):
                 return
             seeds = _seeds(seed, self.slots)
             starts = {
-                int(i): Start(encode(slot_info(infos, int(i))), seeds[i], options)
+                int(i): Start(encode(slot_info(infos, int(i), self.slots)), seeds[i], options)
                 for i in np.flatnonzero(chosen)
             }
             self._begin(observations, starts)
@@ -127,7 +127,7 @@ class VectorStream(RecordingStream):
                 return
             self.state = BUSY
             if self._held is not None:
-                self._held.actions, self._held.extra = copy.deepcopy(actions), self._take_extra()
+                self._held.actions, self._held.extra = copy.deepcopy(actions), self.take_extra()
             else:
                 retry_in_new_segment(self, lambda: self._put_actions(actions))
         except Exception as error:  # noqa: BLE001 - the recorder's edge
@@ -135,16 +135,17 @@ class VectorStream(RecordingStream):
 
     def take(self, result: Any) -> None:
         """What `env.step` returned."""
-        if not self.active:
-            return
         try:
             observations, rewards, terminations, truncations, infos = result
+            infos = {} if infos is None else infos
             terminated, truncated = as_flags(terminations, self.slots), as_flags(truncations, self.slots)
             resetting = self._ended if self.mode == NEXT_STEP else _NONE
             ended = terminated | truncated
             if len(resetting):
                 ended &= ~resetting
-            self._ended = ended
+            self._ended = ended  # also while nothing is recorded: who resets next is known when it goes on
+            if not self.active:
+                return
             if self.state == BUSY:
                 if self._held is not None:
                     self._first_step(self._held, observations, rewards)
@@ -158,17 +159,11 @@ class VectorStream(RecordingStream):
         except Exception as error:  # noqa: BLE001 - the recorder's edge
             self.failed(error)
 
-    def set_extra(self, values: Mapping[str, Any]) -> None:
-        """Facts of the behaviour policy for the step to come: arrays with one row a slot."""
-        self.extra.update(values)
-        if self.state == RUN:
-            self.state = CAREFUL
-
     def annotate(self, slot: int, metadata: Mapping[str, Any]) -> None:
         """Metadata of a slot's running episode, or of the one that just ended."""
         try:
             if self.episodes[slot]:
-                self.metadata[slot].update(metadata)
+                self.metadata[slot].update(copied(metadata) or {})
             else:
                 self.amend(slot, dict(metadata))
         except Exception as error:  # noqa: BLE001 - the recorder's edge
@@ -178,6 +173,13 @@ class VectorStream(RecordingStream):
         """Metadata of the episode of a slot that the last step ended, also when the next one has begun."""
         try:
             self.amend(slot, dict(metadata), episode=self.ended_episodes[slot])
+        except Exception as error:  # noqa: BLE001 - the recorder's edge
+            self.failed(error)
+
+    def discard_ended(self, slot: int) -> None:
+        """Give up the episode of a slot that the last step ended, also when the next one has begun."""
+        try:
+            self.amend(slot, {}, discarded=True, episode=self.ended_episodes[slot])
         except Exception as error:  # noqa: BLE001 - the recorder's edge
             self.failed(error)
 
@@ -195,14 +197,9 @@ class VectorStream(RecordingStream):
         except Exception as error:  # noqa: BLE001 - the recorder's edge
             self.failed(error)
 
-    def end(self, *, reason: str = "ended", discarded: bool = False) -> None:
-        """End all open episodes as aborted."""
+    def forget_held(self) -> None:
+        """Give up a beginning that waits for its first step."""
         self._held = None
-        try:
-            self.abort_open(reason, discarded=discarded)
-        except Exception as error:  # noqa: BLE001 - the recorder's edge
-            self.failed(error)
-        self.state = IDLE
 
     # --- how -----------------------------------------------------------------------------------------------
 
@@ -266,7 +263,7 @@ class VectorStream(RecordingStream):
     def _put_actions(self, actions: Any) -> None:
         self._put_leaves("a", self._leaves("a", 1, actions))
         if self.schema is not None and (self.schema.extra or self.extra):
-            extra = self._take_extra()
+            extra = self.take_extra()
             fill_extra(self._structure(2), extra, self.slots)
             self._put_leaves("x", self._leaves("x", 2, extra))
 
@@ -286,10 +283,6 @@ class VectorStream(RecordingStream):
         for cells in zip(*(leaf for leaf in leaves if isinstance(leaf, list)), strict=True):
             check_cells(cells)
         return leaves
-
-    def _take_extra(self) -> dict[str, Any]:
-        extra, self.extra = self.extra, {}
-        return extra
 
     def _put_leaves(self, prefix: str, leaves: list[Any], *, row: int | None = None) -> None:
         columns = self.writer.segment.columns
@@ -314,7 +307,7 @@ class VectorStream(RecordingStream):
     ) -> None:
         columns, row = self.writer.segment.columns, self.writer.row
         end = row + self.slots
-        columns["reward"][row:end] = rewards
+        columns["reward"][row:end] = as_rewards(rewards)
         columns["time"][row:end] = time.time_ns()
         columns["flags"][row:end] = terminated * np.uint8(TERMINATED) | truncated * np.uint8(TRUNCATED)
         columns["info_size"][row:end] = 0
@@ -330,9 +323,9 @@ class VectorStream(RecordingStream):
             if not self.episodes[slot]:
                 continue
             if self.mode == SAME_STEP and ended[slot]:
-                info = final_info(infos, slot)
+                info = final_info(infos, slot, self.slots)
             else:
-                info = slot_info(infos, slot)
+                info = slot_info(infos, slot, self.slots)
             if keys is not None:
                 info = {key: info[key] for key in keys if key in info}
             if info:
@@ -445,9 +438,7 @@ class VectorStream(RecordingStream):
         without = frozenset(("final_obs", "final_observation", "final_info", "episode", "_episode"))
         out = {}
         for slot in np.flatnonzero(begun):
-            # Without `final_info` nobody can tell the next episode's infos from those of the one that ended.
-            unknown = self.mode == SAME_STEP and "final_info" not in infos
-            out[int(slot)] = Start(b"" if unknown else encode(slot_info(infos, int(slot), without=without)))
+            out[int(slot)] = Start(encode(slot_info(infos, int(slot), self.slots, without=without)))
         return out
 
     def _abort_some(self, slots: set[int], reason: str, *, discarded: bool = False) -> None:

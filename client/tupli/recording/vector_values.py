@@ -63,19 +63,26 @@ def batch_leaves(structure: Structure, batch: Any, slots: int, place: str = "") 
     return [leaf for node, part, where in pairs for leaf in batch_leaves(node, part, slots, where)]
 
 
-def slot_info(infos: Mapping[str, Any], slot: int, *, without: frozenset[str] = FINAL_KEYS) -> dict[str, Any]:
-    """What the infos of a step say of one slot."""
-    out: dict[str, Any] = {}
+def slot_info(
+    infos: Mapping[Any, Any], slot: int, slots: int, *, without: frozenset[str] = FINAL_KEYS
+) -> dict[Any, Any]:
+    """What the infos of a step say of one of `slots` slots: its part, and what is said of all of them together."""
+    out: dict[Any, Any] = {}
+    masks = {
+        f"_{key}": _mask(infos, key) for key in infos
+    }  # keys need not be strings; the names of masks are
     for key, value in infos.items():
-        if key in without or (key.startswith("_") and key[1:] in infos):
+        if key in without or masks.get(key) is not None:
             continue
-        mask = infos.get(f"_{key}")
+        mask = masks[f"_{key}"]
         if mask is not None and not mask[slot]:
             continue
         if isinstance(value, Mapping):
-            out[key] = slot_info(value, slot, without=frozenset())
-        elif mask is not None or _has_slots(value, slot):
+            out[key] = slot_info(value, slot, slots, without=frozenset())
+        elif mask is not None or _has_slots(value, slots):
             out[key] = _item(value[slot])
+        else:
+            out[key] = value
     return out
 
 
@@ -83,7 +90,7 @@ def final_observation(infos: Mapping[str, Any], slot: int, space: Any) -> Any:
     """The observation that a slot's episode ended on, under same-step autoreset; None when it is not given."""
     for key in ("final_obs", "final_observation"):
         if key in infos:
-            mask = infos.get(f"_{key}")
+            mask = _mask(infos, key)
             if mask is not None and not mask[slot]:
                 return None
             found = infos[key]
@@ -93,24 +100,34 @@ def final_observation(infos: Mapping[str, Any], slot: int, space: Any) -> Any:
     return None
 
 
-def final_info(infos: Mapping[str, Any], slot: int) -> dict[str, Any]:
+def final_info(infos: Mapping[Any, Any], slot: int, slots: int) -> dict[Any, Any]:
     """The info of the step that ended a slot's episode, under same-step autoreset.
 
-    It is in `final_info` where the environment gives that; `episode` (of RecordEpisodeStatistics) is beside it.
+    It is in `final_info`, and lost where the environment gives none: what stands beside it is of the next reset, but
+    for `episode` (of RecordEpisodeStatistics).
     """
     inner = infos.get("final_info")
+    out: dict[Any, Any]
     if inner is None:
-        return slot_info(infos, slot)
-    if isinstance(inner, Mapping):
-        out = slot_info(inner, slot, without=frozenset())
+        out = {}
+    elif isinstance(inner, Mapping):
+        out = slot_info(inner, slot, slots, without=frozenset())
     else:
         out = dict(inner[slot] or {})
-    beside = slot_info({key: infos[key] for key in ("episode", "_episode") if key in infos}, slot)
+    beside = slot_info({key: infos[key] for key in ("episode", "_episode") if key in infos}, slot, slots)
     return out | {key: value for key, value in beside.items() if key not in out}
 
 
-def _has_slots(value: Any, slot: int) -> bool:
-    return isinstance(value, np.ndarray | list | tuple) and len(value) > slot
+def _mask(infos: Mapping[Any, Any], key: Any) -> npt.NDArray[np.bool_] | None:
+    """Which slots have said something of this key; None where nobody says, and it is of all."""
+    mask = infos.get(f"_{key}")
+    return mask if isinstance(mask, np.ndarray) and mask.dtype == bool else None
+
+
+def _has_slots(value: Any, slots: int) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0 and len(value) == slots
+    return isinstance(value, list | tuple) and len(value) == slots
 
 
 def _item(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """The wrapper of a vector environment."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -11,6 +11,7 @@ from tupli.errors import InvalidInput
 from tupli.models import RLTuple
 from tupli.recording.benchmark_methods import BenchmarkMethods
 from tupli.recording.config import MetadataCallback, RecordingConfig
+from tupli.recording.given import copied
 from tupli.recording.lifetime import watch
 from tupli.recording.vector import DISABLED, MODES, NEXT_STEP, SAME_STEP, VectorStream
 from tupli.recording.vector_fast import VectorStep, make_vector_step
@@ -50,7 +51,10 @@ class TupliVectorEnvWrapper(RecordingControls, BenchmarkMethods, gymnasium.vecto
         super().__init__(env)
         self.storage = storage
         config = config or config_of(env, storage, benchmark_id, metadata_callback, rl_tuple_cls)
-        self._stream: VectorStream = VectorStream(config, env.num_envs, mode)
+        self._connect(config, mode)
+
+    def _connect(self, config: RecordingConfig, mode: str) -> None:
+        self._stream: VectorStream = VectorStream(config, self.num_envs, mode)
         self._step: VectorStep = self._careful_step
         me = weakref.ref(self)
         self._stream.entered = lambda: _rebuild(me)
@@ -58,9 +62,8 @@ class TupliVectorEnvWrapper(RecordingControls, BenchmarkMethods, gymnasium.vecto
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset all slots, or those of `options["reset_mask"]`; their episodes begin."""
-        given = dict(options) if options else {}
-        mask = given.pop("reset_mask", None)  # Gymnasium takes it out of the caller's dict
-        mask = None if mask is None else mask.copy()
+        given = copied(options) or {}
+        mask = given.pop("reset_mask", None)
         observations, infos = self.env.reset(seed=seed, options=options)
         self._stream.reset(observations, infos, seed=seed, options=given or None, mask=mask)
         return observations, infos
@@ -77,6 +80,10 @@ class TupliVectorEnvWrapper(RecordingControls, BenchmarkMethods, gymnasium.vecto
     def annotate_ended(self, slot: int, **metadata: Any) -> None:
         """Metadata of the slot's last episode that has ended, also when an autoreset has begun the next."""
         self._stream.annotate_ended(slot, metadata)
+
+    def discard_ended_episode(self, slot: int) -> None:
+        """Give up the slot's last episode that has ended, also when an autoreset has begun the next."""
+        self._stream.discard_ended(slot)
 
     def discard_episode(self, slot: int | None = None) -> None:
         """Give up a slot's running or just ended episode, without a slot all that run: they are in no dataset."""
@@ -102,6 +109,19 @@ class TupliVectorEnvWrapper(RecordingControls, BenchmarkMethods, gymnasium.vecto
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy shares the settings; it records nothing before `activate_recording`."""
+        own = {"_step", "_stream"}
+        kept = {name: value for name, value in self.__dict__.items() if name not in own}
+        return kept | {"_config": self._stream.config, "_mode": self._stream.mode}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        kept = dict(state)
+        config, mode = kept.pop("_config"), kept.pop("_mode")
+        self.__dict__.update(kept)
+        self._connect(config, mode)
+        self._stream.active = False
 
     def _careful_step(self, actions: Any) -> Any:
         stream = self._stream

@@ -10,7 +10,8 @@ from tupli.models import RLTuple
 from tupli.recording.benchmark_methods import BenchmarkMethods
 from tupli.recording.config import MetadataCallback, RecordingConfig
 from tupli.recording.describe import declared_space, describe, normalising, versions_of
-from tupli.recording.fast import Step, make_step
+from tupli.recording.fast import Step, StepResult, make_step
+from tupli.recording.given import copied
 from tupli.recording.lifetime import drain, watch
 from tupli.recording.single import SingleStream
 from tupli.recording.stream import RecordingStream
@@ -93,7 +94,7 @@ class TupliEnvWrapper(RecordingControls, BenchmarkMethods, gymnasium.Wrapper[Any
 
     def _connect(self, config: RecordingConfig) -> None:
         self._stream: SingleStream = SingleStream(config)
-        self._step: Step = self._careful_step
+        self._step: Step = self._over_autoresets(self._careful_step)
         me = weakref.ref(self)
         self._stream.entered = lambda: _rebuild(me)
         watch(self, self._stream)
@@ -102,8 +103,9 @@ class TupliEnvWrapper(RecordingControls, BenchmarkMethods, gymnasium.Wrapper[Any
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Reset the environment; a recorded episode begins, one that was open is aborted."""
+        given = copied(options)
         observation, info = self.env.reset(seed=seed, options=options)
-        self._stream.reset(observation, info, seed=seed, options=options)
+        self._stream.reset(observation, info, seed=seed, options=given)
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
@@ -145,6 +147,22 @@ class TupliEnvWrapper(RecordingControls, BenchmarkMethods, gymnasium.Wrapper[Any
         stream.take(result)
         return result
 
+    def _over_autoresets(self, step: Step) -> Step:
+        """The step; with Gymnasium's `Autoreset` under the recording, one that knows which steps are resets."""
+        autoreset = _autoreset_in(self.env)
+        if autoreset is None:
+            return step
+
+        def step_or_reset(action: Any) -> StepResult:
+            if not autoreset.autoreset:
+                return step(action)
+            result: StepResult = self.env.step(action)
+            observation, _, _, _, info = result
+            self._stream.reset(observation, info)
+            return result
+
+        return step_or_reset
+
     def __getstate__(self) -> dict[str, Any]:
         """A copy shares the settings; it records nothing before `activate_recording`."""
         own = {"_step", "_stream"}
@@ -163,7 +181,13 @@ def _rebuild(reference: "weakref.ref[TupliEnvWrapper]") -> None:
     wrapper = reference()
     if wrapper is not None:
         step = make_step(wrapper._stream, wrapper.env.step)  # noqa: SLF001 - of this module
-        wrapper._step = step or wrapper._careful_step  # noqa: SLF001 - of this module
+        wrapper._step = wrapper._over_autoresets(step or wrapper._careful_step)  # noqa: SLF001 - of this module
+
+
+def _autoreset_in(env: Any) -> Any:
+    while isinstance(env, gymnasium.Wrapper) and not isinstance(env, gymnasium.wrappers.Autoreset):
+        env = env.env
+    return env if isinstance(env, gymnasium.Wrapper) else None
 
 
 def config_of(

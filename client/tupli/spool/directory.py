@@ -2,6 +2,7 @@
 
 <root>/<server>/<stream id>/{manifest.json, state.json, lock, 00000001.seg, ...}
 <root>/rejected/<stream id>-<first number>.{event,json}
+<root>/unproven/<stream id>.json, <stream id>-00000001.{seg,sum}
 """
 
 import errno
@@ -99,8 +100,13 @@ class SpoolDirectory:
         path.mkdir(mode=0o700, exist_ok=True)
         return path
 
+    @property
+    def unproven(self) -> Path:
+        """Where segments are kept that cannot be proven whole; made when there are any."""
+        return self.root / "unproven"
+
     def used(self) -> int:
-        """Bytes of all segments."""
+        """Bytes of all segments that wait; what was put aside for people is not counted."""
         total = 0
         for path in self.root.glob("*/*/*.seg"):
             try:

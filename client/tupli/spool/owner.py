@@ -1,11 +1,12 @@
 """Who owns a stream: a process, told from any other by pid, start time and boot; and the lock that says so.
 
 Locks are POSIX record locks: the kernel drops them with the process, and a forked child does not inherit them.
-They do not tell threads of one process apart, hence the check of the process first.
+They do not tell threads of one process apart, hence a list of those that this process holds.
 """
 
 import fcntl
 import os
+import threading
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -60,19 +61,47 @@ class StreamLock:
     """The exclusive lock of a stream's directory, held until closed or until the process ends."""
 
     def __init__(self, directory: Path) -> None:
-        self._descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._pid = os.getpid()
+        self._path = os.path.realpath(directory / "lock")
+        self._descriptor = -1
 
     def acquire(self) -> bool:
-        """Take the lock; False when another process has it."""
-        try:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
+        """Take the lock; False when another process, or somebody else in this one, has it.
+
+        Raises:
+            FileNotFoundError: The directory is gone.
+        """
+        with _guard:
+            if _held.get(self._path) == os.getpid():
+                return False  # not even opened: closing any descriptor of the file would drop the lock
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(descriptor)
+                return False
+            _held[self._path] = os.getpid()
+            self._descriptor = descriptor
         return True
 
     def close(self) -> None:
         """Let go of it."""
-        if self._descriptor >= 0:
+        with _guard:
+            if self._descriptor < 0:
+                return
             os.close(self._descriptor)
             self._descriptor = -1
+            if _held.get(self._path) == os.getpid():
+                del _held[self._path]
+
+
+_held: dict[str, int] = {}
+"""Locks that are held, and by which process: a forked child has none of its parent's."""
+_guard = threading.Lock()
+
+
+def _in_child() -> None:
+    global _guard  # noqa: PLW0603 - perhaps held by a thread that the child does not have
+    _guard = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_in_child)

@@ -162,16 +162,16 @@ class StreamReader:
             return None
         columns = columns_of(segment, counted.rows, counted.episodes, counted.steps)
         layout = segment.shape.layout
-        batch = batch_of(columns, layout)
-        self._slots.digest(columns, batch, counted, layout)
+        body = encode_rows(batch_of(columns, layout))
+        self._slots.digest(columns, body, counted, layout)
         first = self.next_number
-        self.next_number += batch.num_rows
+        self.next_number += len(counted.steps)
         return StepsRecorded(
             stream=self._stream,
             first=first,
             last=self.next_number - 1,
             layout=layout.text,
-            body=encode_rows(batch),
+            body=body,
         )
 
     def _schema(self, segment: Segment) -> StepSchema:

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from tupli.spool import control
 from tupli.spool.checksums import verified
 from tupli.spool.control import Kind
-from tupli.spool.layout import IS_FINAL, pack_word
+from tupli.spool.layout import IS_FINAL, pack_word, unpack_word
 from tupli.spool.manifest import Manifest, StreamState
 from tupli.spool.segment import Segment, SegmentError
+from tupli.spool.unproven import RESTARTED, Doubt, damaged, doubt_of, set_aside
 
 KILLED: Final = "killed"
 
@@ -39,41 +40,60 @@ def mark_final(columns: dict[str, npt.NDArray[Any]], row: int, end: int, now: in
     columns["time"][row:end] = now
 
 
-def close_dead(path: Path, manifest: Manifest) -> DeadStream:
-    """Open a dead stream's segments and close what is open in them. The stream's lock is held."""
+def close_dead(path: Path, manifest: Manifest, unproven: Path) -> DeadStream:
+    """Open a dead stream's segments and close what is open in them. The stream's lock is held.
+
+    Args:
+        path: The stream's directory.
+        manifest: Of it.
+        unproven: Where segments are kept that are not believed.
+
+    Raises:
+        ManifestError: It cannot be told where the numbers stand.
+        OSError: There is no room to keep what is not believed; the stream is as it was.
+    """
     state = StreamState.read(path, manifest.slots)
-    dead = DeadStream(manifest)
-    for segment in _chain(path, state, dead):
-        dead.segments.append(segment)
+    segments, doubts = _chain(path, state, manifest)
+    proven: list[tuple[int, int]] = []
     if not manifest.owner.from_this_boot:
-        _believe_checksums(dead)
-    elif dead.segments:
-        _end_open(dead.segments, state)
-    return dead
+        proven, more = _proven(segments)
+        doubts = more + doubts
+    if doubts:
+        # Before a header is changed: what comes behind a gap must never look as if it followed what is before it.
+        set_aside(unproven, path, manifest, doubts)
+    if not manifest.owner.from_this_boot:
+        believed = zip(segments, proven, strict=False)
+        segments = [_believe(segment, *upto) for segment, upto in believed if upto != (0, 0)]
+    elif segments:
+        _end_open(segments, state)
+    return DeadStream(manifest, segments, [_loss(manifest, doubts, unproven)] if doubts else [])
 
 
-def _chain(path: Path, state: StreamState, dead: DeadStream) -> list[Segment]:
+def _loss(manifest: Manifest, doubts: list[Doubt], unproven: Path) -> str:
+    rows = sum(doubt.rows for doubt in doubts)
+    return (
+        f"{doubts[0].why}: what stream {manifest.stream} recorded last ({rows} rows) cannot be proven whole; "
+        f"it is not sent, and kept in {unproven}"
+    )
+
+
+def _chain(path: Path, state: StreamState, manifest: Manifest) -> tuple[list[Segment], list[Doubt]]:
     """The segments from the state's on, to the first that is not closed; spares behind it are removed."""
     chain: list[Segment] = []
     over = False
-    for file in sorted(path.glob("*.seg")):
+    files = sorted(path.glob("*.seg"))
+    for index, file in enumerate(files):
         number = int(file.stem)
-        if number < state.segment or (over and manifest_is_of_this_boot(dead)):
+        if number < state.segment or (over and manifest.owner.from_this_boot):
             file.unlink(missing_ok=True)
             continue
         try:
             segment = Segment.open(file)
         except SegmentError as error:
-            dead.lost.append(str(error))
-            break
+            return chain, damaged(files[index:], str(error))
         chain.append(segment)
         over = not segment.published()[2]
-    return chain
-
-
-def manifest_is_of_this_boot(dead: DeadStream) -> bool:
-    """Whether what the segments say of themselves can be believed as it is."""
-    return dead.manifest.owner.from_this_boot
+    return chain, []
 
 
 def _end_open(segments: list[Segment], state: StreamState) -> None:
@@ -113,20 +133,23 @@ def _end_open(segments: list[Segment], state: StreamState) -> None:
     last.word[0] = pack_word(rows, used, closed=True)
 
 
-def _believe_checksums(dead: DeadStream) -> None:
-    """After a restart of the machine: keep what is proven, say what is not, end nothing that is not known."""
-    for index, segment in enumerate(dead.segments):
-        claimed = segment.published()
+def _proven(segments: list[Segment]) -> tuple[list[tuple[int, int]], list[Doubt]]:
+    """After a restart of the machine: what is proven, segment by segment to the first gap, and what is not."""
+    proven = []
+    for index, segment in enumerate(segments):
         rows, used = verified(segment)
-        segment.word[0] = pack_word(rows, used, closed=True)
-        acknowledged = segment.acknowledged[0]
-        if acknowledged & 0xFFFFFFFF > rows or acknowledged >> 32 > used:
-            segment.acknowledge(rows, used)
-        if claimed != (rows, used, True):
-            left = sum(s.published()[0] for s in dead.segments[index + 1 :])
-            dead.lost.append(
-                f"the machine was restarted: {max(claimed[0] - rows, 0) + left} rows of stream "
-                f"{dead.manifest.stream} cannot be proven whole and are not sent"
-            )
-            del dead.segments[index + 1 :]
-            return
+        proven.append((rows, used))
+        if segment.published() != (rows, used, True):
+            behind = [doubt_of(other, (0, 0), RESTARTED) for other in segments[index + 1 :]]
+            here = doubt_of(segment, (rows, used), RESTARTED)
+            return proven, [doubt for doubt in (here, *behind) if doubt is not None]
+    return proven, []
+
+
+def _believe(segment: Segment, rows: int, used: int) -> Segment:
+    """Keep what is proven; nothing is ended that is not known to have ended."""
+    segment.word[0] = pack_word(rows, used, closed=True)
+    acknowledged, acknowledged_control, _ = unpack_word(segment.acknowledged[0])
+    if acknowledged > rows or acknowledged_control > used:
+        segment.acknowledge(rows, used)
+    return segment

@@ -102,6 +102,11 @@ class Segment:
         address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
         _LIBC.madvise(ctypes.c_void_p(address), ctypes.c_size_t(self.size), _MADV_POPULATE_WRITE)
 
+    def let_pages_go(self) -> None:
+        """Give the memory back to the kernel, which keeps the pages as the file's; who reads them maps them again."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
     @staticmethod
     def create(path: Path, shape: SegmentShape, meta: dict[str, Any]) -> "Segment":
         """A new segment, allocated in full (never sparse: a full disk would be SIGBUS later).

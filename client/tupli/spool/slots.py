@@ -12,7 +12,7 @@ from tupli.spool.manifest import SlotState
 from tupli_schemas.digest import Cells, EpisodeDigest, cells_of
 from tupli_schemas.steps import Layout
 
-DIGEST_ROWS: Final = 512
+DIGEST_ROWS: Final = 256
 """Rows of each slot that are collected for its digest: an update has a price of its own."""
 DIGEST_BYTES: Final = 8 << 20
 """And bytes of all slots."""
@@ -89,15 +89,15 @@ class Slots:
             else self._count_many(start, is_final, rewards, of)
         )
 
-    def digest(
-        self, columns: dict[str, Cells], batch: pa.RecordBatch, counted: Counted, layout: Layout
-    ) -> None:
-        """Bring the digests up to these rows, now or later."""
+    def digest(self, columns: dict[str, Cells], body: bytes, counted: Counted, layout: Layout) -> None:
+        """Bring the digests up to these rows, now or later; `body` are their bytes as they are sent."""
         if counted.slots is None:
             digest = self._digests[0]
             if digest is not None:
-                digest.add(columns, 0, batch.num_rows)
+                digest.add(columns, 0, len(counted.steps))
             return
+        # What waits refers to these bytes, not to the segment: that may be unlinked meanwhile.
+        batch = pa.ipc.open_stream(pa.py_buffer(body)).read_next_batch()
         if self._waiting.layout != layout:
             self._settle_all()
         self._waiting.add(batch, counted.slots, layout)
@@ -223,8 +223,9 @@ class _Waiting:
 
     def _cells(self, order: npt.NDArray[np.int64]) -> dict[str, Cells]:
         indices = pa.Array.from_buffers(pa.int64(), len(order), [None, pa.py_buffer(order)], null_count=0)
-        taken = pa.Table.from_batches(self._batches).take(indices).combine_chunks()
-        return cells_of(taken.to_batches()[0], self.layout)
+        if len(self._batches) > 1:  # `take` would put them together each time
+            self._batches = pa.Table.from_batches(self._batches).combine_chunks().to_batches()
+        return cells_of(self._batches[0].take(indices), self.layout)
 
 
 def _sum_in_order(start: float, values: npt.NDArray[np.float64]) -> float:

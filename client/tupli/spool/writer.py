@@ -30,7 +30,7 @@ from tupli_schemas.steps import Layout
 
 MAX_HEAP: Final = 2**31
 PREPARE_AT: Final = 0.125
-"""How full a segment is when the next one is made; by then it is known what infos take."""
+"""How full the first segment is when the next one is made; by then it is known what infos take."""
 _START_BYTES: Final = 512
 
 
@@ -55,6 +55,8 @@ class StreamWriter:
         self._layout = Layout((), ())
         self._closing: list[tuple[Segment, int, int]] = []
         self._dropped = False
+        self._heap_per_row: float | None = None
+        """Of the segment before; None in the first."""
         self.slots = slots
         self.on_segment: Callable[[Segment], None] = _ignore
         self.segment: Segment = _NO_SEGMENT
@@ -109,8 +111,7 @@ class StreamWriter:
         Raises:
             SpoolFull: There is no room.
         """
-        used = max(self.row / max(self.segment.shape.rows, 1), self.heap_at / max(self.segment.shape.heap, 1))
-        if not self.opened or used < PREPARE_AT:
+        if not self.opened or (self._heap_per_row is None and self._used() < PREPARE_AT):
             return
         with self._lock:
             if self._spare is None and not self._dropped:
@@ -210,8 +211,14 @@ class StreamWriter:
         """Control bytes that the largest record needs, with what is kept to close all episodes."""
         return self.largest_control + segment.shape.slots * END_RESERVE
 
+    def _used(self) -> float:
+        shape = self.segment.shape
+        return max(self.row / max(shape.rows, 1), self.heap_at / max(shape.heap, 1))
+
     def _plan(self, heap: int) -> SegmentShape:
-        per_row = self.heap_at / self.row if self.opened and self.row else 0.0
+        per_row = self._heap_per_row or 0.0
+        if self.opened and self.row and (not per_row or self._used() >= PREPARE_AT):
+            per_row = self.heap_at / self.row
         shape = plan(
             self._layout, self.slots, size=self._size, heap_per_row=per_row, start_bytes=self.largest_control
         )
@@ -219,6 +226,8 @@ class StreamWriter:
         return SegmentShape(shape.layout, shape.slots, shape.rows, shape.control, wanted)
 
     def _enter(self, segment: Segment) -> None:
+        if self.opened and self.row:
+            self._heap_per_row = self.heap_at / self.row
         self.segment = segment
         self.row = self.control_at = 0
         self.heap_at = HEAP_START

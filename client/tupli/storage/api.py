@@ -4,7 +4,8 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -28,7 +29,7 @@ POLL_SECONDS: Final = 0.05
 
 
 class TupliAPIClient:
-    """A storage on a Tupli server.
+    """A storage on a Tupli server; in a `with` block, its connections are closed at the end.
 
     Args:
         url: Its address, `TUPLI_URL`, or the local one.
@@ -61,6 +62,14 @@ class TupliAPIClient:
         """Let go of connections; the next call opens new ones."""
         self.transport.close()
         self.query.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     # -- benchmarks --------------------------------------------------------------------------------------------
 
@@ -163,7 +172,8 @@ class TupliAPIClient:
 
         Raises:
             NotFound: The benchmark does not exist, or the caller may not see it.
-            InvalidInput: The episode has no steps, or its values do not fit together.
+            InvalidInput: The episode has no steps, its values do not fit together, or the benchmark's spaces do not
+                allow them.
             TransportError: It was accepted and is not visible after half a minute.
         """
         benchmark = self.load_benchmark(episode.benchmark_id)
@@ -175,6 +185,7 @@ class TupliAPIClient:
             now,
             publish_in=(publish_in,) if isinstance(publish_in, str) else tuple(publish_in),
             versions={"numpy": np.__version__},
+            descriptor=benchmark.descriptor,
         )
         for body in made.requests():
             self._sent(body)

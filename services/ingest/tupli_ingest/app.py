@@ -24,8 +24,9 @@ from tupli_ingest.http.health import health_router
 from tupli_ingest.http.identity import Identify, local_caller
 from tupli_ingest.http.problem_answers import RequestContext, install_problem_answers
 from tupli_ingest.http.rebuilds import rebuild_router
-from tupli_ingest.http.streams import streams_router
+from tupli_ingest.http.streams import EPISODE_COLUMNS, streams_router
 from tupli_ingest.processing.dead_letter_limit import DeadLetterLimit
+from tupli_ingest.processing.decoded import Decoded
 from tupli_ingest.processing.eraser import Eraser
 from tupli_ingest.processing.processor import BlockLimits, Engine, Processor
 from tupli_ingest.processing.projector import Projector
@@ -37,7 +38,7 @@ from tupli_ingest.settings import IngestSettings
 LOG_NAME: Final = "log.sqlite3"
 STORE_NAME: Final = "store"
 IN_FLIGHT_BODIES: Final = 8
-LINGER_STEPS: Final = ((2_000, 5), (20_000, 20))
+LINGER_STEPS: Final = ((100, 2), (2_000, 10), (20_000, 40))
 """From so many records behind, recorders are asked to gather that many times as long."""
 MAX_LINGER_MS: Final = 2_000
 KNOWN_STREAMS: Final = 1_000
@@ -87,6 +88,7 @@ class IngestParts:
 
     def _build_workers(self) -> None:
         settings = self.settings
+        self._decoded = Decoded()
         retry = settings.retry_max_s
         generation = self.generations.serving()
         self._view_client = self._new_client()
@@ -143,11 +145,14 @@ class IngestParts:
                 self.eraser.written(keys)
 
         pipeline = Pipeline(WatchedStore(store, written), letters)
-        return Opened(Engine(generation, pipeline, self.log, self.log, blocks, limit, start=start), store)
+        engine = Engine(
+            generation, pipeline, self.log, self.log, blocks, limit, start=start, decoded=self._decoded
+        )
+        return Opened(engine, store)
 
     def _build_router(self, identify: Identify) -> APIRouter:
         settings = self.settings
-        gateway = Gateway(self.projector.knows_benchmark, self._now_ms)
+        gateway = Gateway(self.projector.knows_benchmark, self._now_ms, self._decoded.keep)
         in_flight = InFlight(IN_FLIGHT_BODIES * settings.max_body_bytes, settings.retry_after_s)
         event_limits = EventLimits(settings.max_body_bytes, settings.max_event_bytes, settings.retry_after_s)
         command_limits = CommandLimits(
@@ -210,7 +215,7 @@ class IngestParts:
             known = self._known_streams[stream] = (
                 written,
                 now,
-                self._current_view().load_streams({stream: None})[stream],
+                self._current_view().load_streams({stream: None}, columns=EPISODE_COLUMNS)[stream],
             )
         return known[2]
 

@@ -26,7 +26,7 @@ def adopt_standard_logging(*, form: str, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *_COMMON],
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), _drop_colors, *_COMMON],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(form)],
         )
     )
@@ -42,6 +42,12 @@ def _renderer(form: str) -> Processor:
 def _add_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     if value := request_id.get():
         event["request_id"] = value
+    return event
+
+
+def _drop_colors(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Uvicorn says everything twice, the second time with colours for a terminal of its own."""
+    event.pop("color_message", None)
     return event
 
 

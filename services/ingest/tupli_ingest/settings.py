@@ -16,7 +16,7 @@ class IngestSettings(BaseSettings):
     max_event_bytes: int = Field(default=12 * 1024 * 1024, gt=0)
     max_command_bytes: int = Field(default=4 * 1024 * 1024, gt=0)
     linger_ms: int = Field(
-        default=100, ge=0, description="how long a lone recorder may gather rows before it sends"
+        default=50, ge=0, description="how long a lone recorder may gather rows before it sends"
     )
     command_timeout_s: float = Field(default=10.0, gt=0, description="then a command is answered with 202")
     retry_after_s: int = Field(default=1, gt=0)

@@ -4,12 +4,14 @@ A page can make a browser send requests to loopback addresses (DNS rebinding, cr
 foreign name: the first in `Host`, the second in `Origin`. `Sec-Fetch-Site` is left alone: `Origin` says it already.
 """
 
+import time
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
-import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tupli_schemas.problems import MEDIA_TYPE, Problem
+from tupli_ingest.http.problem_answers import RequestContext, answer
+from tupli_schemas.problems import Problem
 
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -38,15 +40,19 @@ def _port(host: str, scheme: str) -> int:
 
 
 class LoopbackGuard:
-    """ASGI middleware that refuses requests with a foreign Host or Origin (403, code `foreign_origin`)."""
+    """ASGI middleware that refuses requests with a foreign Host or Origin (403, code `foreign_origin`).
 
-    def __init__(self, app: ASGIApp) -> None:
+    Refusals have a request id and are logged, as the services' answers are.
+    """
+
+    def __init__(self, app: ASGIApp, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._app = app
+        self._refuse = RequestContext(_refuse, clock=clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] == "http" and (problem := _judge(scope)) is not None:
-            await _answer(problem, send)
+        if scope["type"] == "http" and _judge(scope) is not None:
+            await self._refuse(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -65,7 +71,6 @@ def _judge(scope: Scope) -> Problem | None:
     return None
 
 
-async def _answer(problem: Problem, send: Send) -> None:
-    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"x-content-type-options", b"nosniff")]
-    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
-    await send({"type": "http.response.body", "body": orjson.dumps(problem.to_json())})
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    if (problem := _judge(scope)) is not None:
+        await answer(problem)(scope, receive, send)

@@ -44,8 +44,8 @@ def test_infos_count_only_where_their_mask_is_true() -> None:
         "_deep": np.array([True, False]),
         "final_obs": np.array([None, None], object),
     }
-    assert slot_info(infos, 0) == {"a": 1.0, "deep": {"b": "x"}}
-    assert slot_info(infos, 1) == {}
+    assert slot_info(infos, 0, 2) == {"a": 1.0, "deep": {"b": "x"}}
+    assert slot_info(infos, 1, 2) == {}
 
 
 def test_the_statistics_of_an_ended_episode_stand_beside_its_final_info() -> None:
@@ -56,7 +56,7 @@ def test_the_statistics_of_an_ended_episode_stand_beside_its_final_info() -> Non
         "x": np.array([1, 2]),
         "_x": np.array([True, True]),
     }
-    assert final_info(infos, 1) == {"x": 7, "episode": {"r": 5.0}}
+    assert final_info(infos, 1, 2) == {"x": 7, "episode": {"r": 5.0}}
 
 
 def test_batches_of_nested_spaces() -> None:

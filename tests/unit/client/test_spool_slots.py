@@ -5,7 +5,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +15,7 @@ from tupli.spool.layout import IS_FINAL
 from tupli.spool.manifest import SlotState
 from tupli.spool.slots import Slots
 from tupli_schemas.digest import BytesCells, Cells, EpisodeDigest
+from tupli_schemas.events import encode_rows
 from tupli_schemas.steps import Layout
 
 LAYOUT = Layout.parse("o=f4[2]|text;a=i8[];x=")
@@ -146,7 +146,7 @@ def count_in_runs(
                     found[place] = (int(slot), int(episode), int(step))
                 kept = [(item[1], item[2], row) for item, row in zip(found, run, strict=True) if item]
                 made = columns(kept)
-                slots.digest(made, batch_of(made, LAYOUT), counted, LAYOUT)
+                slots.digest(made, encode_rows(batch_of(made, LAYOUT)), counted, LAYOUT)
             taken += found
         begun = at
         if item is None:
@@ -185,15 +185,13 @@ def test_rows_that_wait_have_the_layout_they_came_with() -> None:
     counted = slots.count_rows(0, flags, reward, of)
     assert counted is not None
     made = columns([(1, 0, Row(0, is_final=False, reward=1.0)), (2, 0, Row(0, is_final=False, reward=1.0))])
-    slots.digest(made, batch_of(made, LAYOUT), counted, LAYOUT)
+    slots.digest(made, encode_rows(batch_of(made, LAYOUT)), counted, LAYOUT)
     first = slots.end(0)
     slots.begin(0, 3, other)
     counted = slots.count_rows(2, flags, reward, of)
     assert counted is not None
     thin = {name: cells for name, cells in made.items() if name not in ("o0", "o1", "a0")}
     thin |= {"o0": np.zeros((2, 1), np.float32), "a0": np.zeros(2, np.int64)}
-    batch = batch_of(thin, other)
-    assert isinstance(batch, pa.RecordBatch)
-    slots.digest(thin, batch, counted, other)
+    slots.digest(thin, encode_rows(batch_of(thin, other)), counted, other)
     assert first[0] == 1
     assert slots.end(0)[0] == 1

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from support.cells import cells_of
 from tupli.errors import InvalidInput
 from tupli.models import Episode, RLTuple
 from tupli.storage.static import static_episode
@@ -10,7 +11,6 @@ from tupli_schemas.digest import EpisodeDigest
 from tupli_schemas.events import BenchmarkRef, EpisodeEnded, EpisodeStarted, StepsRecorded, decode_event
 from tupli_schemas.framing import decode_frames
 from tupli_schemas.ids import make_id
-from tupli_schemas.steps import from_cells
 
 STREAM, BENCHMARK = make_id(5, 6), BenchmarkRef(make_id(1, 1), "bench")
 
@@ -44,7 +44,7 @@ def test_arrays_become_numbered_events(*, final: bool) -> None:
     for event in steps:
         assert isinstance(event, StepsRecorded)
         digest.update(event.rows())
-        observed.append(from_cells(event.rows().column("o0"), started.step_schema.observation[0].cell))
+        observed.append(cells_of(event.rows().column("o0"), started.step_schema.observation[0].cell))
     assert digest.hexdigest() == ended.digest
     assert len(steps) > 1
     states = [item.state for item in episode.tuples] + ([episode.final_observation] if final else [])
@@ -74,3 +74,79 @@ def test_what_cannot_be_an_episode_is_refused() -> None:
             benchmark_id="b", observations=np.zeros((5, 2)), actions=np.zeros(3), rewards=np.zeros(3), terminated=False,
             truncated=False,
         )  # fmt: skip
+
+
+BOX = {"type": "Box", "dtype": "<f4", "shape": [3]}
+DICT = {
+    "type": "Dict",
+    "spaces": [["a", BOX], ["b", {"type": "Tuple", "spaces": [{"type": "Discrete", "n": 3}]}]],
+}
+
+
+def _of(observation: object, action: object = 1) -> Episode:
+    return Episode("b", tuples=[RLTuple(observation, action, 1.0, terminal=True)])
+
+
+@pytest.mark.parametrize(
+    ("space", "observation", "place", "told"),
+    [
+        (BOX, np.zeros(3), "observation", "float64[3], where the benchmark's Box has float32[3]"),
+        (BOX, np.zeros(4, np.float32), "observation", "float32[4], where the benchmark's Box has float32[3]"),
+        (BOX, "text", "observation", "no array"),
+        (
+            {"type": "Discrete", "n": 3},
+            0.5,
+            "observation",
+            "float64[], where the benchmark's Discrete has int64[]",
+        ),
+        ({"type": "MultiBinary", "shape": [2]}, np.zeros(3, np.int8), "observation", "int8[3]"),
+        (
+            {"type": "MultiDiscrete", "dtype": "<i8", "nvec": [2, 3]},
+            np.zeros(3, int),
+            "observation",
+            "int64[2]",
+        ),
+        (DICT, {"a": np.zeros(3, np.float32)}, "observation", "a Dict of ['a', 'b']"),
+        (DICT, {"a": np.zeros(2, np.float32), "b": (1,)}, "observation.a", "float32[2]"),
+        (DICT, {"a": np.zeros(3, np.float32), "b": (1, 2)}, "observation.b", "a Tuple of [0]"),
+        (DICT, {"a": np.zeros(3, np.float32), "b": (0.5,)}, "observation.b[0]", "float64[]"),
+    ],
+)
+def test_what_the_benchmarks_spaces_do_not_allow_is_refused_with_its_leaf(
+    space: dict[str, object], observation: object, place: str, told: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        static_episode(_of(observation), BENCHMARK, STREAM, 9, descriptor={"observation_space": space})
+    assert caught.value.place == place
+    assert told in str(caught.value)
+    with pytest.raises(InvalidInput) as caught:
+        static_episode(_of(0, observation), BENCHMARK, STREAM, 9, descriptor={"action_space": space})
+    assert caught.value.place == place.replace("observation", "action")
+
+
+@pytest.mark.parametrize(
+    ("space", "observation"),
+    [
+        (BOX, np.zeros(3, np.float32)),
+        (BOX, np.zeros(3, np.float16)),
+        (BOX, [0.5, 1.0, 2.0]),
+        (BOX, [1, 2, 3]),
+        ({"type": "Discrete", "n": 3}, 1),
+        ({"type": "Discrete", "n": 3}, np.int32(1)),
+        ({"type": "MultiBinary", "shape": [2]}, np.zeros(2, np.bool_)),
+        (DICT, {"a": np.zeros(3, np.float32), "b": (1,)}),
+        ({"type": "Text"}, "text"),
+        ({"type": "Sequence", "space": BOX}, (1, 2)),
+        ({"type": "unknown", "class": "x.Y"}, 5),
+        ({"type": "Box"}, 5),
+        ({"type": "Dict", "spaces": 5}, 5),
+        ({"type": "Dict", "spaces": [[1, BOX]]}, {1: np.zeros(2)}),
+        (None, np.zeros(9)),
+        ("no space", 5),
+    ],
+)
+def test_what_the_benchmarks_spaces_allow_or_do_not_say_is_recorded(
+    space: object, observation: object
+) -> None:
+    made = static_episode(_of(observation), BENCHMARK, STREAM, 9, descriptor={"observation_space": space})
+    assert len(made.events) == 3

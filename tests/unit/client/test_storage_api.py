@@ -62,6 +62,19 @@ def storage() -> TupliAPIClient:
     return out
 
 
+def test_a_with_block_closes_both_sides() -> None:
+    class Closing(Commands):
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    sides = Closing(), Closing()
+    with TupliAPIClient("http://127.0.0.1:9", "") as storage:
+        storage.transport, storage.query = sides  # type: ignore[assignment]  # the ports are the same
+    assert [side.closed for side in sides] == [1, 1]
+
+
 def test_listings_follow_their_cursors(storage: TupliAPIClient) -> None:
     assert [header.id for header in storage.list_episodes()] == EPISODES
     assert storage.list_episodes()[0].return_ == 1.5

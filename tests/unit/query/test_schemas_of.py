@@ -7,8 +7,9 @@ import numpy as np
 import orjson
 import pytest
 
+from tupli_query.core.joined_schemas import joined
 from tupli_query.core.refusals import Refused
-from tupli_query.core.schemas_of import choose, schema_groups, schema_id
+from tupli_query.core.schemas_of import SchemaGroup, choose, mixed_schemas, schema_groups, schema_id
 from tupli_schemas.spaces import step_schema_of, structure_of_value
 from tupli_schemas.steps import StepSchema
 
@@ -86,6 +87,51 @@ def test_a_conflict_names_the_leaves_that_differ() -> None:
         f"{ids[2]} (1 episodes) has observation <f2[3]"
     )
     with pytest.raises(Refused, match=r"has nothing more; .* has extra\.speed"):
-        choose(groups[:2], None)
+        raise mixed_schemas(groups[:2])
     with pytest.raises(Refused, match="the same leaves in other dicts"):
         choose(schema_groups([_row(_schema({}), 1), _row(_schema(()), 1)]), None)
+
+
+def _groups(*schemas: StepSchema) -> list[SchemaGroup]:
+    return schema_groups([_row(schema, 9 - i) for i, schema in enumerate(schemas)])
+
+
+def test_schemas_that_differ_in_extra_facts_are_one_dataset() -> None:
+    one, two = (
+        _schema(np.zeros(3, "f4"), speed=1.0, at=(1, "a")),
+        _schema(np.zeros(3, "f4"), speed=1.0, zeal=1),
+    )
+    groups = choose(_groups(PLAIN, one, two), None)
+    assert len(groups) == 3
+    found = joined(groups, with_extra=True)
+    assert [leaf.path for leaf in found.schema.extra] == [".at[0]", ".at[1]", ".speed", ".zeal"]
+    columns = [found.extra_columns(group) for group in groups]
+    assert columns == [[None] * 4, [1, 2, 0, None], [None, None, 0, 1]]
+    assert (found.episodes, found.tuples, found.is_joined) == (24, 240, True)
+    assert found.group_of(_text(one)) is groups[1]
+    assert found.others(groups[1]) == (groups[0].schema, groups[2].schema)
+    assert joined(groups, with_extra=False).schema.extra == ()
+    assert joined(groups[1:2], with_extra=False).schema.extra == one.extra
+
+
+@pytest.mark.parametrize("other", [1, np.float32(1), (1.0,), "fast"])
+def test_an_extra_fact_of_two_types_is_refused(other: Any) -> None:
+    groups = choose(_groups(_schema(1.0, speed=1.0), _schema(1.0, speed=other), _schema(1.0)), None)
+    with pytest.raises(Refused, match=r"extra\.speed has two types"):
+        joined(groups, with_extra=True)
+    assert joined(groups, with_extra=False).episodes == 24
+
+
+def test_extra_facts_without_a_structure_go_by_their_paths() -> None:
+    bare = [
+        replace(_schema(1.0, **facts), extra_structure=None) for facts in ({"b": 1.0}, {"a": 1, "b": 1.0})
+    ]
+    found = joined(choose(_groups(*bare), None), with_extra=True)
+    assert [leaf.path for leaf in found.schema.extra] == [".a", ".b"]
+    clash = replace(_schema(1.0, b=1), extra_structure=None)
+    with pytest.raises(Refused, match=r"extra\.b has two types"):
+        joined(choose(_groups(*bare, clash), None), with_extra=True)
+    for structure in (None, {"kind": "dict"}, {"kind": "dict", "items": [["b", {"kind": "no"}]]}):
+        odd = replace(_schema(1.0, b=2.0, c=1), extra_structure=structure)
+        with pytest.raises(Refused, match="structure"):
+            joined(choose(_groups(_schema(1.0, a=1), odd), None), with_extra=True)

@@ -1,6 +1,7 @@
 """What holds of every statement as text."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tupli_query.core.statements import (
     count_episodes,
     episode_order,
     list_benchmarks,
+    list_dataset,
     list_episodes,
     metadata_keys,
 )
@@ -22,6 +24,7 @@ from tupli_schemas.errors import FilterError
 from tupli_schemas.filters import F, FilterOR
 from tupli_schemas.ids import LOCAL_SUBJECT, make_id
 from tupli_schemas.keys import UnknownKey
+from tupli_schemas.records import Position
 from tupli_schemas.steps import Cell, Leaf, StepSchema
 from tupli_schemas.tables import FINAL_SETTINGS
 
@@ -31,8 +34,11 @@ SCHEMA = StepSchema(
     observation=(Leaf(".a", Cell("f4")), Leaf(".b", Cell("f4"))), action=(Leaf("", Cell("i8")),)
 )
 PAGE = [PageEpisode(EVE, EVE, make_id(1, 3), 4, is_whole=False)]
+BOB = [PageEpisode(EVE, make_id(1, 4), make_id(1, 5), 4, is_whole=True)]
+PIN = (Position(1, 0, 7),)
 SELECTION = Selection(benchmark_filter=F("name") == "x'; DROP", episode_filter=F("return") > 1)
 NEXT = F("next_observation.a") > 0
+KEPT = F("reward") > 0
 
 
 def steps(**members: Any) -> StepsQuery:
@@ -43,11 +49,13 @@ def steps(**members: Any) -> StepsQuery:
 STATEMENTS = [
     list_benchmarks(CONTEXT, F("name") == "x'; DROP", limit=3),
     list_episodes(CONTEXT, SELECTION, order=episode_order(["-return"], CONTEXT), limit=3),
+    list_dataset(CONTEXT, replace(SELECTION, pin=PIN), order=episode_order((), CONTEXT), limit=3),
     count_episodes(CONTEXT, SELECTION),
     metadata_keys(CONTEXT, SELECTION, ["x'; DROP"]),
     read_steps(CONTEXT, steps(tuple_filter=F("info.x'; DROP") == "x'; DROP")),
     read_steps(CONTEXT, steps(tuple_filter=NEXT, next_observation=True, in_page_order=True, after_step=3)),
     read_steps(CONTEXT, steps(next_observation=True, limit=3)),
+    read_steps(CONTEXT, steps(page=PAGE + BOB, tuple_filter=F("episode.return") > 1, pin=PIN)),
     count_steps(CONTEXT, steps(tuple_filter=NEXT)),
 ]
 
@@ -91,6 +99,46 @@ def test_steps_of_episodes_that_are_not_whole_end_at_their_prefix() -> None:
     whole = read_steps(CONTEXT, steps(page=[PageEpisode(EVE, EVE, EVE, 4, is_whole=True)]))
     assert "transform" not in whole.text
     assert all("is_final = 0" in one.text for one in (query, whole))
+
+
+def test_only_one_s_own_episodes_are_read_without_their_publications() -> None:
+    assert "publications" not in read_steps(CONTEXT, steps()).text
+    assert "publications" in read_steps(CONTEXT, steps(page=BOB)).text
+    assert "publications" in read_steps(CONTEXT, steps(page=PAGE + BOB)).text
+    assert "publications" in read_steps(CONTEXT, steps(tuple_filter=F("episode.published_in") == "lab")).text
+    own = read_steps(CONTEXT, steps())
+    assert f"owner = unhex({{{next(n for n, v in own.params.items() if v == EVE.hex())}:String}})" in own.text
+
+
+def test_a_page_that_came_before_the_pin_is_not_held_against_it() -> None:
+    row = {
+        "benchmark": EVE,
+        "owner": EVE,
+        "episode": EVE,
+        "n_tuples": 4,
+        "state": b"aborted",
+        "is_settled": 1,
+    }
+    settled, late = PageEpisode.of_row(row), PageEpisode.of_row(row | {"is_settled": 0})
+    assert "`offset` <=" not in read_steps(CONTEXT, steps(page=[settled], pin=PIN)).text
+    assert "`offset` <=" in read_steps(CONTEXT, steps(page=[settled, late], pin=PIN)).text
+    assert not PageEpisode.of_row(row | {"state": b"open"}).is_settled
+
+
+@pytest.mark.parametrize(
+    ("members", "sorts"),
+    [
+        ({"tuple_filter": KEPT}, True),
+        ({}, False),
+        ({"tuple_filter": KEPT, "limit": 3}, False),
+        ({"tuple_filter": KEPT, "next_observation": True}, False),
+        ({"tuple_filter": KEPT, "in_page_order": True}, False),
+        ({"tuple_filter": NEXT}, False),
+    ],
+)
+def test_only_what_a_filter_leaves_of_a_whole_page_is_sorted(members: dict[str, Any], sorts: bool) -> None:  # noqa: FBT001 - a parameter
+    assert ("max_bytes_to_sort" in read_steps(CONTEXT, steps(sorts=True, **members)).text) is sorts
+    assert "max_bytes_to_sort" not in read_steps(CONTEXT, steps(**members)).text
 
 
 def test_a_page_is_read_from_the_rows_of_a_listing() -> None:

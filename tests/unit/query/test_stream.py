@@ -1,6 +1,7 @@
 """The frames of an answer: what goes in comes out once, counted, checked and cut where it must be."""
 
 import struct
+from functools import partial
 
 import numpy as np
 import orjson
@@ -96,7 +97,7 @@ def test_header_and_page_come_as_json_frames() -> None:
 
 @pytest.mark.parametrize("limit", [None, 0, 3, 5])
 def test_pages_are_bounded_and_lose_nobody(limit: int | None) -> None:
-    listed = [Listed({"n_tuples": n}, str(i)) for i, n in enumerate([5, 5, 30, 1, 1, 1])]
+    listed = [Listed({"n_tuples": n}, partial(str, i)) for i, n in enumerate([5, 5, 30, 1, 1, 1])]
     pages = list(cut_pages(listed, first=2, most_rows=10, limit=None if limit is None else limit + 2))
     cut = [item for page in pages for item in page.listed]
     assert cut == listed[:limit]
@@ -105,6 +106,14 @@ def test_pages_are_bounded_and_lose_nobody(limit: int | None) -> None:
     ]
     for page in pages:
         assert len(page.listed) == 1 or sum(item.row["n_tuples"] for item in page.listed) <= 10
+        assert page.after == str(page.first - 2)
+
+
+def test_a_page_has_episodes_of_one_step_schema() -> None:
+    schemas = ["a", "a", "b", "a", "a", "a"]
+    listed = [Listed({"n_tuples": 1}, partial(str, i), schema) for i, schema in enumerate(schemas)]
+    pages = list(cut_pages(listed, first=0, most_rows=100))
+    assert [(page.schema, len(page.listed)) for page in pages] == [("a", 2), ("b", 1), ("a", 3)]
 
 
 def test_wide_rows_make_small_pages() -> None:

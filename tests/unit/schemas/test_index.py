@@ -84,6 +84,11 @@ def test_rows_are_indexed_as_their_values_say(rows: list[dict[str, Any]]) -> Non
     check([encode(info) for info in rows], expected)
 
 
+MANY = {f"m{number}": number / 2 for number in range(8)}
+"""So many keys that blocks of rows which are alike go a way of their own."""
+
+
+@pytest.mark.parametrize("more", [{}, MANY], ids=["few keys", "many keys"])
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(
@@ -91,10 +96,13 @@ def test_rows_are_indexed_as_their_values_say(rows: list[dict[str, Any]]) -> Non
     ),
     st.lists(st.integers(0, 2), min_size=1, max_size=20),
 )
-def test_the_columnwise_way_equals_the_definition(kinds: list[Any], picks: list[int]) -> None:
+def test_the_columnwise_way_equals_the_definition(
+    more: dict[str, Any], kinds: list[Any], picks: list[int]
+) -> None:
     """Rows of one shape with distinct values, so that neither the dictionary nor single rows are used."""
     rows = [
-        {"n": i, "v": kinds[pick], "d": {"x": kinds[pick - 1], "y.z": i / 2}} for i, pick in enumerate(picks)
+        {"n": i, "v": kinds[pick], "d": {"x": kinds[pick - 1], "y.z": i / 2}, **more}
+        for i, pick in enumerate(picks)
     ]
     check([encode(info) for info in rows], [plain_index(info) for info in rows])
 
@@ -103,6 +111,25 @@ def test_the_columnwise_way_equals_the_definition(kinds: list[Any], picks: list[
 def test_any_number_of_rows(count: int) -> None:
     rows: list[dict[str, Any]] = [
         {} if i % 3 == 0 else {"i": i, **({"e": {"r": 1.5}} if i % 7 == 0 else {})} for i in range(count)
+    ]
+    check([encode(info) for info in rows], [plain_index(info) for info in rows])
+
+
+def test_blocks_of_rows_that_are_alike_and_of_others_follow_each_other() -> None:
+    rows: list[dict[str, Any]] = [
+        {"i": i, "f": i / 2, "s": str(i), "n": None, "big": 2**60 + i, "d": {"x": np.float32(i)}, **MANY}
+        if i // 256 in (0, 3, 4)
+        else {f"k{i % 5}": i, "f": 0.5}
+        for i in range(6 * 256 - 100)
+    ]
+    rows[256 * 4 + 7] = {"i": 1, "f": "text", "s": "", "n": None, "big": 0, "d": {"x": 2**60}, **MANY}
+    check([encode(info) for info in rows], [plain_index(info) for info in rows])
+
+
+@pytest.mark.parametrize("odd", [2**53 - 1, 2**53, 2**53 + 1, -(2**53) - 1, 1e300, True, None, "x", {"a": 1}])
+def test_one_odd_value_among_numbers(odd: Any) -> None:
+    rows: list[dict[str, Any]] = [
+        {"i": i, "f": i / 2, "v": odd if i == 77 else i, **MANY} for i in range(300)
     ]
     check([encode(info) for info in rows], [plain_index(info) for info in rows])
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.cells import cells_of
 from support.sameness import same
 from support.strategies import array_of
 from tupli_schemas.errors import SchemaMismatch
@@ -20,7 +21,6 @@ from tupli_schemas.steps import (
     Leaf,
     StepSchema,
     as_cells,
-    from_cells,
 )
 
 shapes = st.lists(st.integers(0, 4), max_size=3).map(tuple)
@@ -95,9 +95,9 @@ def test_cells_come_back_as_they_went_in(
     column.validate(full=True)
     assert column.type == cell.arrow_type
     assert len(column) == count
-    assert same(from_cells(column, cell), rows)
+    assert same(cells_of(column, cell), rows)
     if count > 1:
-        assert same(from_cells(column.slice(1), cell), rows[1:])
+        assert same(cells_of(column.slice(1), cell), rows[1:])
 
 
 def test_cells_share_memory_with_the_rows() -> None:

@@ -93,7 +93,7 @@ def test_the_spelling_of_values_is_fixed(value: Any, raw: bytes) -> None:
         np.array(["a", "bc\ud800"]),
         np.array([b"a", b""]),
         np.datetime64("2020-01-01T00:00:00.5"),
-        np.datetime64("NaT"),
+        np.datetime64("NaT", "s"),
         np.str_("aü"),
         np.bytes_(b"a\0"),
         {1, 2, "x"},

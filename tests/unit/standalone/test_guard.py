@@ -3,8 +3,10 @@
 import asyncio
 from typing import Any
 
+import orjson
 import pytest
 from starlette.types import Message, Receive, Scope, Send
+from structlog.testing import capture_logs
 
 from tupli_standalone.edge import Edge
 from tupli_standalone.guard import LoopbackGuard, is_loopback_host, is_own_origin
@@ -23,9 +25,14 @@ class Echo:
         await send({"type": "http.response.body", "body": b""})
 
 
-def call(
-    app: Any, path: str = "/x", headers: tuple[tuple[str, str], ...] = (("host", "127.0.0.1:8080"),)
-) -> int:
+HERE = (("host", "127.0.0.1:8080"),)
+
+
+def call(app: Any, path: str = "/x", headers: tuple[tuple[str, str], ...] = HERE) -> int:
+    return int(answer(app, path, headers)[0]["status"])
+
+
+def answer(app: Any, path: str, headers: tuple[tuple[str, str], ...]) -> list[Message]:
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -35,14 +42,14 @@ def call(
         sent.append(message)
 
     raw = [(name.encode(), value.encode()) for name, value in headers]
-    scope = {"type": "http", "path": path, "raw_path": path.encode(), "headers": raw}
+    scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "headers": raw}
     run = app(scope, receive, send)
     loop = asyncio.new_event_loop()
     try:
         loop.run_until_complete(run)
     finally:
         loop.close()
-    return int(sent[0]["status"])
+    return sent
 
 
 @pytest.mark.parametrize(
@@ -99,6 +106,17 @@ def test_requests_are_judged_by_host_and_origin(headers: tuple[tuple[str, str], 
     echo = Echo()
     assert call(LoopbackGuard(echo), headers=headers) == status
     assert echo.paths == (["/x"] if status == 200 else [])
+
+
+def test_refusals_carry_their_request_id_and_are_logged() -> None:
+    with capture_logs() as lines:
+        start, body = answer(LoopbackGuard(Echo()), "/x", (("host", "evil.example"), ("x-request-id", "r-7")))
+    headers = dict(start["headers"])
+    assert (headers[b"x-request-id"], headers[b"x-content-type-options"]) == (b"r-7", b"nosniff")
+    assert headers[b"content-type"] == b"application/problem+json"
+    document = orjson.loads(body["body"])
+    assert (document["code"], document["place"], document["request_id"]) == ("foreign_origin", "Host", "r-7")
+    assert [(line["event"], line["path"], line["status"]) for line in lines] == [("request", "/x", 403)]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from tupli_schemas.tables import CONTROL_DATABASE, generation_database, step_tab
 READ_BYTES: Final = 8 * 1024 * 1024
 KEYS_AT_ONCE: Final = 1_000
 _ROW_OVERHEAD: Final = 256
+_LAST_ORDINAL: Final = 2**32 - 1
 
 
 class ChdbStore:
@@ -48,13 +49,15 @@ class ChdbStore:
         if rows:
             self._client.insert(self._database, table, rows_to_arrow(rows, self._columns[table]))
 
-    def load_streams(self, wanted: Mapping[bytes, Collection[int] | None]) -> dict[bytes, StoredStream]:
+    def load_streams(
+        self, wanted: Mapping[bytes, Collection[int] | None], *, columns: Sequence[str] = ()
+    ) -> dict[bytes, StoredStream]:
         """See `EpisodeStore.load_streams`."""
         answer: dict[bytes, StoredStream] = {}
         streams = list(wanted)
         for start in range(0, len(streams), KEYS_AT_ONCE):
             part = streams[start : start + KEYS_AT_ONCE]
-            answer |= self._load({stream: wanted[stream] for stream in part})
+            answer |= self._load({stream: wanted[stream] for stream in part}, columns)
         return answer
 
     def read_steps(self, key: EpisodeKey, ranges: Sequence[tuple[int, int]]) -> Iterator[pa.RecordBatch]:
@@ -105,19 +108,25 @@ class ChdbStore:
         if self._client.column(f"SELECT version FROM {CONTROL_DATABASE}.probe FINAL") != ["1"]:  # noqa: S608  (our names)
             raise StoreUnavailable("the store does not return what was written")
 
-    def _load(self, wanted: Mapping[bytes, Collection[int] | None]) -> dict[bytes, StoredStream]:
+    def _load(
+        self, wanted: Mapping[bytes, Collection[int] | None], columns: Sequence[str]
+    ) -> dict[bytes, StoredStream]:
         rows = {row["stream"]: row for row in self._rows("streams", f"stream IN ({_ids(wanted)})")}
-        highest = self._highest(wanted)
+        highest = self._highest([stream for stream, ordinals in wanted.items() if ordinals is not None])
         headers: dict[bytes, list[Row]] = {stream: [] for stream in wanted}
-        for row in self._headers(wanted, highest):
+        for row in self._headers(wanted, highest, columns):
             headers[stream_of(row["episode"])].append(row)
+        for stream in wanted.keys() - highest.keys():
+            highest[stream] = max((ordinal_of(row["episode"]) for row in headers[stream]), default=0)
         return {
-            stream: StoredStream(rows.get(stream), tuple(headers[stream]), highest.get(stream, 0))
+            stream: StoredStream(rows.get(stream), tuple(headers[stream]), highest[stream])
             for stream in wanted
         }
 
-    def _highest(self, streams: Iterable[bytes]) -> dict[bytes, int]:
+    def _highest(self, streams: Collection[bytes]) -> dict[bytes, int]:
         """The highest ordinal with a header row, of the streams that have any."""
+        if not streams:
+            return {}
         prefixes = ", ".join(f"unhex('{stream[:12].hex()}')" for stream in streams)
         sql = (
             f"SELECT max(episode) AS highest FROM {self._database}.episodes"  # noqa: S608  (ids as hex)
@@ -127,21 +136,25 @@ class ChdbStore:
         return {stream_of(episode): ordinal_of(episode) for episode in found}
 
     def _headers(
-        self, wanted: Mapping[bytes, Collection[int] | None], highest: Mapping[bytes, int]
+        self,
+        wanted: Mapping[bytes, Collection[int] | None],
+        highest: Mapping[bytes, int],
+        columns: Sequence[str],
     ) -> Iterator[Row]:
         ids: list[bytes] = []
         for stream, ordinals in wanted.items():
+            if ordinals is None:
+                first, last = episode_id(stream, 1), episode_id(stream, _LAST_ORDINAL)
+                yield from self._rows("episodes", f"episode BETWEEN {_id(first)} AND {_id(last)}", columns)
             top = highest.get(stream, 0)
-            if ordinals is None and top:
-                first, last = episode_id(stream, 1), episode_id(stream, top)
-                yield from self._rows("episodes", f"episode BETWEEN {_id(first)} AND {_id(last)}")
             ids += [episode_id(stream, ordinal) for ordinal in ordinals or () if 0 < ordinal <= top]
         for start in range(0, len(ids), KEYS_AT_ONCE):
             part = ids[start : start + KEYS_AT_ONCE]
-            yield from self._rows("episodes", f"episode IN ({_ids(part)})")
+            yield from self._rows("episodes", f"episode IN ({_ids(part)})", columns)
 
-    def _rows(self, table: Table, condition: str) -> list[Row]:
-        columns = self._columns[table]
+    def _rows(self, table: Table, condition: str, names: Sequence[str] = ()) -> list[Row]:
+        known = self._columns[table]
+        columns = {name: known[name] for name in names or known}
         sql = f"SELECT {', '.join(f'`{c}`' for c in columns)} FROM {self._database}.{table} FINAL WHERE {condition}"  # noqa: S608  (ids as hex)
         return rows_of_arrow(self._client.table(sql), columns)
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import pyarrow as pa
@@ -47,6 +48,9 @@ def arrow_type(kind: str) -> pa.DataType:
     raise ValueError(f"no Arrow type for {kind}")
 
 
+_known_type: Final = lru_cache(maxsize=256)(arrow_type)
+
+
 def rows_to_arrow(rows: Sequence[Row], columns: Columns) -> pa.Table:
     """The rows as an Arrow table with exactly these columns.
 
@@ -55,10 +59,10 @@ def rows_to_arrow(rows: Sequence[Row], columns: Columns) -> pa.Table:
     """
     try:
         arrays = {
-            name: pa.array([_outward(row[name]) for row in rows], arrow_type(kind))
+            name: pa.array(_outward([row[name] for row in rows], kind), _known_type(kind))
             for name, kind in columns.items()
         }
-    except (pa.ArrowException, KeyError, TypeError, ValueError, OverflowError) as error:
+    except (pa.ArrowException, AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise RowsRefused(f"a row does not fit its table ({type(error).__name__}: {error})") from error
     return pa.table(arrays)
 
@@ -69,13 +73,13 @@ def rows_of_arrow(table: pa.Table, columns: Columns) -> list[Row]:
     return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
 
 
-def _outward(value: Any) -> Any:
+def _outward(values: list[Any], kind: str) -> list[Any]:
     """Maps as pairs, lists of pairs as structs."""
-    if isinstance(value, Mapping):
-        return list(value.items())
-    if isinstance(value, list | tuple) and value and isinstance(value[0], list | tuple):
-        return [{"1": first, "2": second} for first, second in value]
-    return value
+    if kind.startswith("Map"):
+        return [list(value.items()) for value in values]
+    if kind.startswith("Array(Tuple"):
+        return [[{"1": first, "2": second} for first, second in value] for value in values]
+    return values
 
 
 def _inward(value: Any, kind: str) -> Any:

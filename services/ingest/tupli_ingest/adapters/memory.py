@@ -113,7 +113,9 @@ class MemoryStore:
             if key not in kept or kept[key]["version"] <= row["version"]:
                 kept[key] = dict(row)
 
-    def load_streams(self, wanted: Mapping[bytes, Collection[int] | None]) -> dict[bytes, StoredStream]:
+    def load_streams(
+        self, wanted: Mapping[bytes, Collection[int] | None], *, columns: Sequence[str] = ()
+    ) -> dict[bytes, StoredStream]:
         """What is known of the streams."""
         headers: defaultdict[bytes, list[Row]] = defaultdict(list)
         for row in self._rows["episodes"].values():
@@ -122,7 +124,7 @@ class MemoryStore:
             stream: StoredStream(
                 self._rows["streams"].get((stream,)),
                 tuple(
-                    row
+                    {name: row[name] for name in columns or row}
                     for row in headers[stream]
                     if ordinals is None or ordinal_of(row["episode"]) in ordinals
                 ),

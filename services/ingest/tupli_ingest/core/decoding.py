@@ -20,6 +20,14 @@ MAX_SLOT = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """An event that is valid in itself, and its rows if it has any."""
+
+    event: Event
+    rows: Rows | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """One record: its event, the rows of that if it has any, or the reason why it is none (`error`)."""
 
@@ -43,8 +51,10 @@ class Item:
         return [self.event.episode]
 
 
-def decode_record(record: Record) -> Item:
-    """The item of a record; never raises for what a record holds."""
+def decode_record(record: Record, known: Checked | None = None) -> Item:
+    """The item of a record; never raises for what a record holds. `known` is what its payload is known to hold."""
+    if known is not None and known.event.stream == record.key:
+        return Item(record, known.event, known.rows)
     try:
         event = decode_event(record.payload)
         if event.stream != record.key:

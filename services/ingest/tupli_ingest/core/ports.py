@@ -127,10 +127,12 @@ class EpisodeStore(Protocol):
         """
         ...
 
-    def load_streams(self, wanted: Mapping[bytes, Collection[int] | None]) -> dict[bytes, StoredStream]:
+    def load_streams(
+        self, wanted: Mapping[bytes, Collection[int] | None], *, columns: Sequence[str] = ()
+    ) -> dict[bytes, StoredStream]:
         """What is known of these streams, with the headers of these of their episodes (ordinals; None: of all).
 
-        Every stream asked for is in the answer, also one that the store does not know. One query for all of them:
+        Headers have all columns, or at least `columns` (with `episode` among them) when these are named. Every stream asked for is in the answer, also one that the store does not know. One query for all of them:
         a block may ask for a thousand.
 
         Raises:

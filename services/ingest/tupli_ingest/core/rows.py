@@ -13,13 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tupli_schemas.errors import EventError
-from tupli_schemas.steps import STEP_FIELDS, Layout
+from tupli_schemas.steps import Layout
 
 LAST_STEP = 2**63 - 2
-_PLACES = {field.name: place for place, field in enumerate(STEP_FIELDS)}
 _FLAGS = ("is_final", "terminated", "truncated")
-_DTYPES = ("u4", "u8", "u1", "f8", "u1", "u1", "i8")
-"""Of the columns that every record of steps begins with (`STEP_FIELDS`), but the info."""
 
 parse_layout = lru_cache(maxsize=4_096)(Layout.parse)
 """The layout of its text, remembered: every record of steps names its layout.
@@ -41,19 +38,23 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows with the numbers `first..first + len(batch) - 1` of their stream, and their groups."""
+    """Rows with the numbers `first..first + len(batch) - 1` of their stream, and their groups.
+
+    `final_flag` names a flag that is set in a final row, which the gateway refuses.
+    """
 
     layout: Layout
     batch: pa.RecordBatch
     first: int
     groups: tuple[Group, ...]
+    final_flag: str = ""
 
     def cut(self, first: int, last: int) -> "Rows":
         """The rows with the numbers `first..last`, which must be among these."""
         if first == self.first and last == self.first + self.batch.num_rows - 1:
             return self
         part = self.batch.slice(first - self.first, last - first + 1)
-        return Rows(self.layout, part, first, _groups(part, "rows"))
+        return Rows(self.layout, part, first, _groups(part, _column(part, 2), "rows"))
 
     def of(self, group: Group) -> pa.RecordBatch:
         """The rows of one group, in order."""
@@ -75,24 +76,28 @@ def rows_of(batch: pa.RecordBatch, layout: Layout, first: int, last: int, place:
     """
     if batch.num_rows != last - first + 1:
         raise EventError(f"{batch.num_rows} rows for the numbers {first}..{last}", place=place)
-    flags = [_column(batch, at) for at in (2, 4, 5)]
-    if (flags[0] | flags[1] | flags[2]).max() > 1:
+    final, terminated, truncated = (_column(batch, at) for at in (2, 4, 5))
+    flags = (final, terminated, truncated)
+    if (final | terminated | truncated).max() > 1:
         wrong = next(name for name, flag in zip(_FLAGS, flags, strict=True) if int(flag.max()) > 1)
         raise EventError("is neither 0 nor 1", place=f"{place}.{wrong}")
-    return Rows(layout, batch, first, _groups(batch, place))
+    groups = _groups(batch, final, place)
+    flagged = [name for name, flag in zip(_FLAGS[1:], flags[1:], strict=True) if (final & flag).any()]
+    return Rows(layout, batch, first, groups, "".join(flagged[:1]))
 
 
-def _groups(batch: pa.RecordBatch, place: str) -> tuple[Group, ...]:
-    episode, step, final = (_column(batch, at) for at in range(3))
+def _groups(batch: pa.RecordBatch, final: npt.NDArray[Any], place: str) -> tuple[Group, ...]:
+    episode, step = _column(batch, 0), _column(batch, 1)
     ordinal = int(episode[0])
     if ordinal == int(episode[-1]) and (episode == ordinal).all():
         groups: tuple[Group, ...] = (_single(ordinal, step, final, place),)
     else:
         groups = _many(episode, step, final, place)
-    if any(group.ordinal == 0 for group in groups):
-        raise EventError("0 is the stream, episodes count from 1", place=f"{place}.episode")
-    if any(group.last > LAST_STEP for group in groups):
-        raise EventError(f"a step is above {LAST_STEP}", place=f"{place}.step")
+    for group in groups:
+        if group.ordinal == 0:
+            raise EventError("0 is the stream, episodes count from 1", place=f"{place}.episode")
+        if group.last > LAST_STEP:
+            raise EventError(f"a step is above {LAST_STEP}", place=f"{place}.step")
     return groups
 
 
@@ -132,16 +137,10 @@ def _after_final(ordinal: int, place: str) -> EventError:
     return EventError(f"episode {ordinal} has rows after its final observation", place=f"{place}.is_final")
 
 
-def column_of(batch: pa.RecordBatch, name: str) -> npt.NDArray[Any]:
-    """A numeric column of `STEP_FIELDS` by its name, in its memory; the batch has rows."""
-    return _column(batch, _PLACES[name])
-
-
 def _column(batch: pa.RecordBatch, at: int) -> npt.NDArray[Any]:
     """A column of `STEP_FIELDS` in its memory; batches without rows have none."""
-    column = batch.column(at)
-    values = np.frombuffer(column.buffers()[1], _DTYPES[at])
-    return values[column.offset : column.offset + batch.num_rows]
+    values: npt.NDArray[Any] = batch.column(at).to_numpy()
+    return values
 
 
 def same_rows(left: pa.RecordBatch, right: pa.RecordBatch) -> npt.NDArray[np.bool_]:

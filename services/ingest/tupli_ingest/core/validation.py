@@ -12,10 +12,10 @@ from typing import Final
 import orjson
 import pyarrow as pa
 
-from tupli_ingest.core.decoding import check_values, decode_steps
+from tupli_ingest.core.decoding import Checked, check_values, decode_steps
 from tupli_ingest.core.errors import RequestRefused
-from tupli_ingest.core.rows import Group, Rows, column_of
-from tupli_schemas.errors import ContractError, EventError, FrameError
+from tupli_ingest.core.rows import Group, Rows
+from tupli_schemas.errors import ContractError, EventError
 from tupli_schemas.events import (
     MAX_EVENT_BYTES,
     EpisodeEnded,
@@ -24,7 +24,7 @@ from tupli_schemas.events import (
     StepsRecorded,
     decode_event,
 )
-from tupli_schemas.framing import Frame, Kind, decode_frames
+from tupli_schemas.framing import Frame, Kind
 from tupli_schemas.index import are_empty
 from tupli_schemas.problems import Problem
 from tupli_schemas.records import Envelope, NewRecord
@@ -45,12 +45,13 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What a valid request leads to: records for the log, and the last number of each of its streams.
+    """What a valid request leads to: records for the log with what they hold, and the last number of each stream.
 
     `benchmarks` are those that its starts name, each with the index of the first event that does.
     """
 
     records: tuple[NewRecord, ...]
+    checked: tuple[Checked, ...]
     streams: dict[bytes, int]
     benchmarks: dict[bytes, int] = field(default_factory=dict)
 
@@ -78,19 +79,6 @@ class _Streams:
         return self.episodes.setdefault((stream, ordinal), _Episode())
 
 
-def accept_body(body: bytes, sender: Sender) -> Accepted:
-    """The records of a request's body (frames, decompressed by the caller if the transport compressed them).
-
-    Raises:
-        RequestRefused: Something in it is wrong; nothing of it may be written.
-    """
-    try:
-        frames = decode_frames(body)
-    except FrameError as error:
-        raise RequestRefused(Problem("invalid_frame", error.reason, error.place)) from error
-    return accept_frames(frames, sender)
-
-
 def accept_frames(frames: Sequence[Frame], sender: Sender) -> Accepted:
     """The records of a request's frames.
 
@@ -103,11 +91,12 @@ def accept_frames(frames: Sequence[Frame], sender: Sender) -> Accepted:
         told = f"{len(frames)} events, the limit is {MAX_EVENTS}"
         raise RequestRefused(Problem("too_large", told, "body"))
     streams = _Streams()
-    records = tuple(_accept(index, frame, sender, streams) for index, frame in enumerate(frames))
-    return Accepted(records, streams.last, streams.benchmarks)
+    accepted = [_accept(index, frame, sender, streams) for index, frame in enumerate(frames)]
+    records, checked = zip(*accepted, strict=True)
+    return Accepted(records, checked, streams.last, streams.benchmarks)
 
 
-def _accept(index: int, frame: Frame, sender: Sender, streams: _Streams) -> NewRecord:
+def _accept(index: int, frame: Frame, sender: Sender, streams: _Streams) -> tuple[NewRecord, Checked]:
     place = f"events[{index}]"
     if frame.kind != Kind.EVENT:
         raise _refused("invalid_request", f"a frame of kind {frame.kind.name}, not an event", place, index)
@@ -116,7 +105,7 @@ def _accept(index: int, frame: Frame, sender: Sender, streams: _Streams) -> NewR
         raise _refused("too_large", told, place, index)
     try:
         event = decode_event(frame.payload, place=place)
-        _check(event, place, streams)
+        rows = _check(event, place, streams)
         if isinstance(event, EpisodeStarted):
             streams.benchmarks.setdefault(event.benchmark.id, index)
     except ContractError as error:
@@ -129,20 +118,22 @@ def _accept(index: int, frame: Frame, sender: Sender, streams: _Streams) -> NewR
         client=sender.client,
         request_id=sender.request_id,
     )
-    return NewRecord(event.stream, envelope, frame.payload)
+    return NewRecord(event.stream, envelope, frame.payload), Checked(event, rows)
 
 
 def _refused(code: str, detail: str, place: str, index: int) -> RequestRefused:
     return RequestRefused(Problem(code, detail, place, members={"index": index}), index)
 
 
-def _check(event: Event, place: str, streams: _Streams) -> None:
+def _check(event: Event, place: str, streams: _Streams) -> Rows | None:
+    """Check an event against those before it, and give its rows if it has any."""
+    rows = None
     last = streams.last.get(event.stream)
     if last is not None and event.first != last + 1:
         told = f"is {event.first}, but the event before it in this stream ends at {last}"
         raise EventError(told, place=f"{place}.first")
     if isinstance(event, StepsRecorded):
-        _check_steps(event, place, streams)
+        rows = _check_steps(event, place, streams)
     else:
         check_values(event, place)
         episode = streams.episode(event.stream, event.episode)
@@ -151,6 +142,7 @@ def _check(event: Event, place: str, streams: _Streams) -> None:
         elif isinstance(event, EpisodeEnded):
             _check_end(event, episode, place)
     streams.last[event.stream] = event.last
+    return rows
 
 
 def _check_start(event: EpisodeStarted, episode: _Episode, place: str) -> None:
@@ -176,11 +168,12 @@ def _check_end(event: EpisodeEnded, episode: _Episode, place: str) -> None:
         raise EventError(f"is {event.has_final}, but {told}", place=f"{place}.has_final")
 
 
-def _check_steps(event: StepsRecorded, place: str, streams: _Streams) -> None:
+def _check_steps(event: StepsRecorded, place: str, streams: _Streams) -> Rows:
     rows = _decode(event, place)
     for group in rows.groups:
         _check_group(group, rows, streams.episode(event.stream, group.ordinal), f"{place}.rows")
     _check_cells(rows, f"{place}.rows")
+    return rows
 
 
 def _decode(event: StepsRecorded, place: str) -> Rows:
@@ -206,19 +199,13 @@ def _check_group(group: Group, rows: Rows, episode: _Episode, place: str) -> Non
 
 def _check_cells(rows: Rows, place: str) -> None:
     batch = rows.batch
-    if any(group.final for group in rows.groups):
-        _check_final_flags(batch, place)
+    if rows.final_flag:
+        told = "is set in a final row, which is no transition"
+        raise EventError(told, place=f"{place}.{rows.final_flag}")
     _check_infos(batch.column("info"), f"{place}.info")
     for name, cell in rows.layout.columns:
         if cell.code == "text":
             _check_texts(batch.column(name), f"{place}.{name}")
-
-
-def _check_final_flags(batch: pa.RecordBatch, place: str) -> None:
-    final = column_of(batch, "is_final")
-    for name in ("terminated", "truncated"):
-        if (final & column_of(batch, name)).any():
-            raise EventError("is set in a final row, which is no transition", place=f"{place}.{name}")
 
 
 def _check_infos(infos: pa.Array, place: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from tupli_ingest.core.catalog import check_command
+from tupli_ingest.core.decoding import Checked
 from tupli_ingest.core.errors import RequestRefused
 from tupli_ingest.core.validation import Accepted, Sender, accept_frames
 from tupli_ingest.http.identity import Caller
@@ -15,11 +16,21 @@ from tupli_schemas.records import Envelope, NewRecord
 
 
 class Gateway:
-    """Checks and stamps. `knows_benchmark` says whether a benchmark exists; `now_ms` is the time of receipt."""
+    """Checks and stamps.
 
-    def __init__(self, knows_benchmark: Callable[[bytes], bool], now_ms: Callable[[], int]) -> None:
+    `knows_benchmark` says whether a benchmark exists, `now_ms` is the time of receipt; `keep` gets the payload of
+    each event that is valid and what it holds.
+    """
+
+    def __init__(
+        self,
+        knows_benchmark: Callable[[bytes], bool],
+        now_ms: Callable[[], int],
+        keep: Callable[[bytes, Checked], None],
+    ) -> None:
         self._knows_benchmark = knows_benchmark
         self._now_ms = now_ms
+        self._keep = keep
 
     def events(self, frames: Sequence[Frame], caller: Caller) -> Accepted:
         """The records of a request's events.
@@ -39,6 +50,8 @@ class Gateway:
                 place = f"events[{index}].benchmark.id"
                 detail = f"there is no benchmark {id_text(benchmark)}"
                 raise RequestRefused(Problem("unknown_benchmark", detail, place), index)
+        for record, checked in zip(accepted.records, accepted.checked, strict=True):
+            self._keep(record.payload, checked)
         return accepted
 
     def command(self, body: bytes, caller: Caller) -> tuple[str, NewRecord]:

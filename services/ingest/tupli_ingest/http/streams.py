@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Response
 
@@ -13,7 +13,8 @@ from tupli_schemas.ids import id_text, ordinal_of, parse_id
 from tupli_schemas.problems import Problem
 
 LoadStream = Callable[[bytes], StoredStream]
-"""What is known of a stream, with all its episodes."""
+"""What is known of a stream, with all its episodes (of them at least `EPISODE_COLUMNS`)."""
+EPISODE_COLUMNS: Final = ("episode", "status", "prefix", "n_steps", "conflict_reason", "has_start", "version")
 
 
 def streams_router(load: LoadStream) -> APIRouter:

@@ -12,6 +12,7 @@ from tupli_ingest.core.errors import Unavailable
 from tupli_ingest.core.pipeline import Pipeline
 from tupli_ingest.core.ports import Checkpoints, LogReader
 from tupli_ingest.processing.dead_letter_limit import DeadLetterLimit
+from tupli_ingest.processing.decoded import Decoded
 from tupli_ingest.processing.worker import Worker
 from tupli_schemas.events import EPISODES_TOPIC
 
@@ -33,8 +34,9 @@ class ReadAhead:
     Decoding knows nothing of what came before, so neither the order of folding nor that of writing is touched.
     """
 
-    def __init__(self, log: LogReader, max_bytes: int) -> None:
+    def __init__(self, log: LogReader, max_bytes: int, decoded: Decoded | None) -> None:
         self._log = log
+        self._decoded = decoded
         self._max_bytes = max_bytes
         self._thread = ThreadPoolExecutor(1, "read-ahead")
         self._start = -1
@@ -67,13 +69,15 @@ class ReadAhead:
 
     def _read(self, start: int) -> list[Item]:
         records = self._log.read(EPISODES_TOPIC, start, max_bytes=self._max_bytes)
-        return [decode_record(record) for record in records]
+        if self._decoded is None:
+            return [decode_record(record) for record in records]
+        return [decode_record(record, self._decoded.take(record.payload)) for record in records]
 
 
 class Engine:
     """One generation being filled: its pipeline and how far it is. Used by one thread at a time.
 
-    It begins at `start`, or where its group was.
+    It begins at `start`, or where its group was. What is in `decoded` is not decoded again.
     """
 
     def __init__(
@@ -86,12 +90,13 @@ class Engine:
         dead_letters: DeadLetterLimit,
         *,
         start: int | None = None,
+        decoded: Decoded | None = None,
     ) -> None:
         self.generation = generation
         self.group = f"g{generation}"
         self.pipeline = pipeline
         self._log = log
-        self._ahead = ReadAhead(log, limits.read_bytes)
+        self._ahead = ReadAhead(log, limits.read_bytes, decoded)
         self._checkpoints = checkpoints
         self._limits = limits
         self._dead_letters = dead_letters

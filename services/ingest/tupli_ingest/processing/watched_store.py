@@ -30,9 +30,11 @@ class WatchedStore:
         if table == "episodes":
             self._on_written([EpisodeKey(*(row[name] for name in (*_KEY, "layout"))) for row in rows])
 
-    def load_streams(self, wanted: Mapping[bytes, Collection[int] | None]) -> dict[bytes, StoredStream]:
+    def load_streams(
+        self, wanted: Mapping[bytes, Collection[int] | None], *, columns: Sequence[str] = ()
+    ) -> dict[bytes, StoredStream]:
         """See `EpisodeStore.load_streams`."""
-        return self._store.load_streams(wanted)
+        return self._store.load_streams(wanted, columns=columns)
 
     def read_steps(self, key: EpisodeKey, ranges: Sequence[tuple[int, int]]) -> Iterator[pa.RecordBatch]:
         """See `EpisodeStore.read_steps`."""

@@ -11,6 +11,7 @@ import threading
 from typing import Any, Final
 
 import chdb
+import numpy as np
 import pyarrow as pa
 from chdb import ChdbError
 
@@ -24,10 +25,16 @@ RETRY_AFTER_SECONDS: Final = 2
 
 _READ_SETTINGS: Final[dict[str, int | str]] = {
     "max_threads": 1,
-    "optimize_read_in_order": 1,
     "output_format_arrow_compression_method": "none",
     "output_format_arrow_string_as_string": 0,
 }
+
+_NUMBERS: Final = {
+    **{name: name for name in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")},
+    "float": "float32",
+    "double": "float64",
+}
+"""What NumPy calls Arrow's numbers."""
 
 
 class ChdbReader:
@@ -59,8 +66,7 @@ class ChdbReader:
             self._give(connection)
         if not result:
             return []
-        rows: list[dict[str, Any]] = pa.ipc.open_file(pa.py_buffer(result)).read_all().to_pylist()
-        return rows
+        return rows_of(pa.ipc.open_file(pa.py_buffer(result)).read_all())
 
     def session(self) -> "ChdbSession":
         """The right to stream; see `StoreReader.session`."""
@@ -177,6 +183,40 @@ class ChdbStream:
             self.failed = True
             LOGGER.warning("a read stream could not be stopped; its connection is dropped", exc_info=True)
         self._over = True
+
+
+def rows_of(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows of a table as dicts; a third of the time that Arrow takes for thousands of ids."""
+    names = table.schema.names
+    columns = [_values(column) for column in table.columns]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    if column.null_count or not (pa.types.is_fixed_size_binary(column.type) or _is_number(column.type)):
+        values: list[Any] = column.to_pylist()
+        return values
+    return [value for chunk in column.chunks for value in _plain_values(chunk)]
+
+
+def _plain_values(chunk: pa.Array) -> list[Any]:
+    """Numbers, or bytes of one width, without nulls: as they lie in memory."""
+    width = chunk.type.bit_width // 8
+    start, end = chunk.offset * width, (chunk.offset + len(chunk)) * width
+    data = chunk.buffers()[1]
+    if not len(chunk):
+        return []
+    if _is_number(chunk.type):
+        numbers: list[Any] = np.frombuffer(data, _NUMBERS[str(chunk.type)])[chunk.offset :][
+            : len(chunk)
+        ].tolist()
+        return numbers
+    raw = bytes(memoryview(data)[start:end])
+    return [raw[i : i + width] for i in range(0, len(raw), width)]
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return str(kind) in _NUMBERS
 
 
 def count_rows(data: bytes) -> int:

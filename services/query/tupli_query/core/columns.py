@@ -230,6 +230,42 @@ class OpaqueColumn(Column):
         return self.compare("EQ", "", params, place)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbsentColumn(Column):
+    """What these rows do not have, and others of the dataset do: `elsewhere` says what is refused."""
+
+    elsewhere: Column
+
+    def compare(self, kind: str, value: Scalar, params: Params, place: str) -> str:  # noqa: ARG002 - as the others
+        """False, where it is none elsewhere."""
+        self.elsewhere.compare(kind, value, Params(), place)
+        return FALSE
+
+    def among(self, values: Sequence[Scalar], params: Params, place: str) -> str:  # noqa: ARG002 - as the others
+        """False, where it is none elsewhere."""
+        self.elsewhere.among(values, Params(), place)
+        return FALSE
+
+    def exists(self, params: Params) -> str:  # noqa: ARG002 - as the others
+        """It does not."""
+        return FALSE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupColumn(Column):
+    """An observation or action of several leaves as a whole: it is there, and does not compare."""
+
+    error: FilterError
+
+    def compare(self, kind: str, value: Scalar, params: Params, place: str) -> str:  # noqa: ARG002 - as the others
+        """Always refused."""
+        raise self.error
+
+    def among(self, values: Sequence[Scalar], params: Params, place: str) -> str:  # noqa: ARG002 - as the others
+        """Always refused."""
+        raise self.error
+
+
 def text_in(expression: str, values: Sequence[str], params: Params) -> str:
     """Whether a text expression equals one of the values."""
     return f"{expression} IN (SELECT arrayJoin({params.texts(sorted(set(values)))}))" if values else FALSE

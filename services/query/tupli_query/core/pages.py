@@ -1,6 +1,6 @@
 """Pages of a dataset: some episodes at a time, so many that their rows stay within bounds."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,15 +12,19 @@ MAX_PAGE_ROWS: Final = 1_048_576
 
 MAX_HELD_ROWS: Final = 262_144
 MAX_HELD_BYTES: Final = 32 * 1024 * 1024
-"""Where the engine has to hold the rows of a page: for their order, or to look at the row behind."""
+"""Where the engine has to hold the rows of a page, for their order."""
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One episode of a listing: its row, and the cursor behind which the listing goes on with it."""
+    """One episode of a listing: its row, what gives the cursor that the listing goes on with it behind, its step schema.
+
+    `schema` is the id of a step schema; a page has episodes of one.
+    """
 
     row: Mapping[str, Any]
-    after: str | None
+    cursor: Callable[[], str | None]
+    schema: str = ""
 
     @property
     def episode(self) -> PageEpisode:
@@ -38,7 +42,12 @@ class EpisodePage:
     @property
     def after(self) -> str | None:
         """Where a listing has to begin to find this page again."""
-        return self.listed[0].after
+        return self.listed[0].cursor()
+
+    @property
+    def schema(self) -> str:
+        """The id of the step schema of its episodes."""
+        return self.listed[0].schema
 
 
 def cut_pages(
@@ -58,7 +67,8 @@ def cut_pages(
         if limit is not None and start + len(page) >= limit:
             break
         count = int(item.row["n_tuples"])
-        if page and (rows + count > most_rows or len(page) == MAX_PAGE_EPISODES):
+        is_full = rows + count > most_rows or len(page) == MAX_PAGE_EPISODES
+        if page and (is_full or item.schema != page[0].schema):
             yield EpisodePage(start, tuple(page))
             start, page, rows = start + len(page), [], 0
         page.append(item)

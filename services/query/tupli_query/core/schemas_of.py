@@ -7,6 +7,7 @@ whether a number came as Python's or NumPy's, and the dtype of the first reward 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -36,6 +37,11 @@ class SchemaGroup:
             "episodes": self.episodes,
             "tuples": self.tuples,
         }
+
+    @cached_property
+    def core(self) -> str:
+        """The identity without the extra facts."""
+        return _identity(self.schema.to_json(), ("observation", "action"))
 
     def holds(self, row: Mapping[str, Any]) -> bool:
         """Whether an episode of a listing is of this step schema."""
@@ -72,37 +78,42 @@ def schema_groups(rows: Sequence[Mapping[str, Any]]) -> list[SchemaGroup]:
 
 def schema_id(text: str) -> str:
     """16 hexadecimal digits that say what is read: leaves, and the dicts and tuples that they are put into."""
-    data = orjson.loads(text)
-    kept = {name: [data.get(name), _nodes(data.get(f"{name}_structure"))] for name in GROUPS.values()}
-    return hashlib.sha256(orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+    return _identity(orjson.loads(text), tuple(GROUPS.values()))
 
 
-def choose(groups: Sequence[SchemaGroup], wanted: str | None) -> SchemaGroup | None:
-    """The one step schema of a dataset, or the one that the caller names by id or layout; None without episodes.
+def choose(groups: Sequence[SchemaGroup], wanted: str | None) -> tuple[SchemaGroup, ...]:
+    """The step schemas of a dataset: the one that the caller names by id or layout, or all; none without episodes.
+
+    Several differ in their extra facts alone.
 
     Raises:
-        Refused: There are several, or none of that name.
+        Refused: They differ in more, or there is none, or several, of that name.
     """
-    listed = [group.to_json() for group in groups]
     if wanted is not None:
-        chosen = [group for group in groups if wanted in {group.id, group.schema.layout.text}]
+        chosen = tuple(group for group in groups if wanted in {group.id, group.schema.layout.text})
         if len(chosen) == 1 or not groups:
-            return chosen[0] if chosen else None
+            return chosen
         raise Refused(
             "mixed_schemas" if chosen else "invalid_request",
             f"{wanted!r} names {len(chosen)} of the dataset's step schemas: name one by its id",
             place="step_schema",
-            schemas=listed,
+            schemas=[group.to_json() for group in groups],
         )
-    if len(groups) > 1:
-        raise Refused(
-            "mixed_schemas",
-            f"the dataset has {len(groups)} step schemas, choose one with with_step_schema(id): "
-            f"{differences(groups)}",
-            place="step_schema",
-            schemas=listed,
-        )
-    return groups[0] if groups else None
+    if len({group.core for group in groups}) > 1:
+        raise mixed_schemas(groups)
+    return tuple(groups)
+
+
+def mixed_schemas(groups: Sequence[SchemaGroup], reason: str = "") -> Refused:
+    """The refusal of a dataset whose step schemas do not go together."""
+    told = f"the dataset has {len(groups)} step schemas, "
+    told += f"and {reason} " if reason else ""
+    return Refused(
+        "mixed_schemas",
+        f"{told}choose one with with_step_schema(id): {differences(groups)}",
+        place="step_schema",
+        schemas=[group.to_json() for group in groups],
+    )
 
 
 def differences(groups: Sequence[SchemaGroup]) -> str:
@@ -119,13 +130,18 @@ def differences(groups: Sequence[SchemaGroup]) -> str:
     return "; ".join(told)
 
 
-def _nodes(structure: Any) -> Any:
+def _identity(data: Mapping[str, Any], names: Sequence[str]) -> str:
+    kept = {name: [data.get(name), same_nodes(data.get(f"{name}_structure"))] for name in names}
+    return hashlib.sha256(orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+def same_nodes(structure: Any) -> Any:
     """A structure's JSON (whatever a writer gave) without what makes no difference in arrays: boxes, lists for tuples."""
     if isinstance(structure, list):
-        return [_nodes(item) for item in structure]
+        return [same_nodes(item) for item in structure]
     if not isinstance(structure, dict):
         return structure
-    kept = {name: _nodes(value) for name, value in structure.items() if name != "box"}
+    kept = {name: same_nodes(value) for name, value in structure.items() if name != "box"}
     return kept | {"kind": "tuple"} if structure.get("kind") == "list" else kept
 
 

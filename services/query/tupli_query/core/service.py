@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tupli_query.core.context import Context
-from tupli_query.core.datasets import count, frames, plan, selection_of
+from tupli_query.core.datasets import count, frames, plan
 from tupli_query.core.generations import serving_database
 from tupli_query.core.headers import benchmark_header, episode_header
+from tupli_query.core.planning import selection_of
 from tupli_query.core.reader import StoreReader
 from tupli_query.core.requests import dataset_request, episodes_request
-from tupli_query.core.schemas_of import choose, schema_groups
+from tupli_query.core.schemas_of import SchemaGroup, choose, schema_groups
 from tupli_query.core.statements import (
     benchmark_order,
     count_episodes,
@@ -62,10 +63,10 @@ class QueryService:
         request = episodes_request(body)
         context = self._context(visibility)
         selection = selection_of(self._reader, context, request)
-        group = None
+        chosen: tuple[SchemaGroup, ...] = ()
         if request.step_schema is not None:
             groups = schema_groups(self._reader.select(count_episodes(context, selection)))
-            group = choose(groups, request.step_schema)
+            chosen = choose(groups, request.step_schema)
         order = episode_order(request.order_by, context, metadata_keys=selection.metadata_keys)
         after = None if request.cursor is None else order.read_cursor(request.cursor)
         statement = list_episodes(context, selection, order=order, after=after, limit=request.limit)
@@ -75,7 +76,7 @@ class QueryService:
             "episodes": [
                 episode_header(row)
                 for row in rows
-                if request.step_schema is None or (group is not None and group.holds(row))
+                if request.step_schema is None or any(group.holds(row) for group in chosen)
             ],
             "cursor": order.cursor_of(rows[-1]) if more else None,
         }

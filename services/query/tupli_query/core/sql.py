@@ -20,12 +20,21 @@ READ_SETTINGS: Final[dict[str, int | str]] = {**FINAL_SETTINGS, "max_threads": 1
 STREAM_SETTINGS: Final[dict[str, int | str]] = {
     **READ_SETTINGS,
     "max_block_size": 65_536,
+    "optimize_read_in_order": 1,
     # Without these a window sorts what is read in its order anyway: 1 GB over 5 M rows.
     "optimize_read_in_window_order": 1,
     "query_plan_reuse_storage_ordering_for_window_functions": 1,
     "output_format_arrow_compression_method": "none",
     "output_format_arrow_string_as_string": 0,
     "output_format_arrow_fixed_string_as_fixed_byte_array": 1,
+}
+
+SORTED_SETTINGS: Final[dict[str, int | str]] = {
+    **STREAM_SETTINGS,
+    # Read in the order of the table, FINAL copies every row to choose among duplicates; read as they lie, it marks
+    # them, and the little that a filter leaves is sorted: 40 % less time. Where it leaves much, the engine gives up (0008).
+    "optimize_read_in_order": 0,
+    "max_bytes_to_sort": 16 * 1024 * 1024,
 }
 
 TRUE: Final = "1"

@@ -174,6 +174,45 @@ def list_episodes(
     return _compiled(context, text, params)
 
 
+def list_dataset(
+    context: Context,
+    selection: Selection,
+    *,
+    order: Order,
+    after: Cursor | None = None,
+    limit: int,
+    columns: Sequence[str] = PAGE_COLUMNS,
+) -> CompiledQuery:
+    """As `list_episodes` behind `after`, with what a dataset is read by.
+
+    `new_schema` is the step schema, NULL where it is that of the row before: many episodes share a long text.
+    `is_settled` says that the last record about the episode is not behind the selection's pin.
+
+    Raises:
+        FilterError: A filter means nothing at its level.
+    """
+    params = Params()
+    settled = TRUE if selection.pin is None else pinned(selection.pin, "`offset`", params)
+    keys = ", ".join(f"k{i}" for i in range(len(order.terms)))
+    listing = _listing(
+        tuple(dict.fromkeys((*columns, "step_schema", "is_settled"))),
+        _chosen(context, selection, params),
+        order,
+        params,
+        after=after,
+        inclusive=False,
+        more=f"{settled} AS is_settled, ",
+    )
+    shown = ", ".join(f"`{name}`" for name in (*columns, "is_settled") if name != "step_schema")
+    text = (
+        f"{_visible(context, params)}SELECT {shown}, {keys},\n"
+        "  if(row_number() OVER w > 1 AND lagInFrame(step_schema) OVER w = step_schema, NULL, step_schema)"
+        f" AS new_schema\nFROM (\n{listing}\nLIMIT {max(int(limit), 0)}\n)\n"
+        f"WINDOW w AS ({order.clause} ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)\n{order.clause}"
+    )
+    return _compiled(context, text, params)
+
+
 def count_episodes(context: Context, selection: Selection) -> CompiledQuery:
     """One row a step schema of the selection: `layout, step_schema, episodes, tuples`; none when it is empty.
 
@@ -276,12 +315,13 @@ def _listing(
     *,
     after: Cursor | None,
     inclusive: bool,
+    more: str = "",
 ) -> str:
     shown = ", ".join(f"`{name}`" for name in columns)
     behind = TRUE if after is None else order.behind(after, params, inclusive=inclusive)
     return (
         f"SELECT {shown}, {', '.join(f'k{i}' for i in range(len(order.terms)))}\n"
-        f"FROM (SELECT *, {order.columns} FROM visible WHERE {chosen})\nWHERE {behind}\n{order.clause}"
+        f"FROM (SELECT *, {more}{order.columns} FROM visible WHERE {chosen})\nWHERE {behind}\n{order.clause}"
     )
 
 

@@ -35,11 +35,6 @@ def visible_episodes(context: Context, params: Params, restriction: str = TRUE) 
     where the episode is published. `restriction` narrows it by columns of the sorting key.
     """
     database = context.database
-    deleted = f"SELECT id, subject FROM {database}.deletions FINAL WHERE kind = 'episode'"
-    gone = (
-        f"SELECT d.id FROM {database}.deletions AS d FINAL INNER JOIN {database}.benchmarks AS b FINAL "
-        "ON b.id = d.id AND b.owner = d.subject WHERE d.kind = 'benchmark'"
-    )
     published = (
         "arraySort(arrayDistinct(arrayConcat(arrayFilter(s -> NOT has(p.hidden, s), e.publish_in), p.shown)))"
     )
@@ -50,9 +45,21 @@ def visible_episodes(context: Context, params: Params, restriction: str = TRUE) 
         f"  {_shown_scopes('e.owner', published, context, params)} AS scopes\n"
         f"FROM (SELECT * FROM {database}.episodes FINAL WHERE {restriction} AND discarded = 0) AS e\n"
         f"LEFT JOIN ({_publications(database, 'episode')}) AS p ON p.id = e.episode AND p.subject = e.owner\n"
-        f"WHERE (e.episode, e.owner) NOT IN ({deleted})\n"
-        f"  AND e.benchmark NOT IN ({gone})\n"
+        f"WHERE {_not_deleted(database, 'e.')}\n"
         f"  AND {_may_see('e.owner', context, params)}"
+    )
+
+
+def own_episodes(context: Context, params: Params, restriction: str = TRUE) -> str:
+    """A subquery: the keys of the caller's own episodes that `visible_episodes` has.
+
+    Where an episode is published makes no difference to its owner, and not asking takes half the time.
+    """
+    database = context.database
+    return (
+        f"SELECT {EPISODE_KEY} FROM {database}.episodes FINAL\n"
+        f"WHERE {restriction} AND discarded = 0 AND owner = {params.raw(context.visibility.subject)}\n"
+        f"  AND {_not_deleted(database)}"
     )
 
 
@@ -72,6 +79,18 @@ def in_episodes(rows: Iterable[tuple[bytes, bytes, bytes]], params: Params) -> s
         for (benchmark, owner), episodes in groups.items()
     ]
     return disjunction(parts)
+
+
+def _not_deleted(database: str, prefix: str = "") -> str:
+    """The condition that neither an episode nor its benchmark was deleted by who owns it."""
+    episodes = f"SELECT id, subject FROM {database}.deletions FINAL WHERE kind = 'episode'"
+    benchmarks = (
+        f"SELECT id FROM {database}.deletions FINAL WHERE kind = 'benchmark' "
+        f"AND (id, subject) IN (SELECT id, owner FROM {database}.benchmarks FINAL)"
+    )
+    return (
+        f"({prefix}episode, {prefix}owner) NOT IN ({episodes})\n  AND {prefix}benchmark NOT IN ({benchmarks})"
+    )
 
 
 def _publications(database: str, kind: str) -> str:
