@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 GYM10 := .cache/gymnasium-1.0
 OTHER_PYTHONS := 3.12 3.13
+OF_THE_CLIENT := tests/unit/client tests/unit/schemas tests/integration/test_spool*.py \
+  tests/integration/test_recorder_*.py tests/e2e/test_processes.py tests/e2e/test_actor_kill.py
 UV := $(BIN)/uv
 INSTALL := $(UV) pip install --quiet --require-hashes
 
@@ -54,11 +56,11 @@ test-gym10: setup-gym10 ## Run the client's tests with Gymnasium 1.0.0
 	$(UV) pip install --quiet --python $(@D)/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-test-pythons: setup ## Run the unit tests of client and contracts with every other Python that is found here
+test-pythons: setup ## Run the tests of client, recorder and contracts with every other Python that is found here
 	@for version in $(OTHER_PYTHONS); do \
 	  if PYENV_VERSION=$$version $(UV) python find --quiet --no-python-downloads $$version >/dev/null 2>&1; then \
 	    $(MAKE) --no-print-directory .cache/python-$$version/.done; \
-	    .cache/python-$$version/bin/python -m pytest -p no:cacheprovider -q tests/unit/client tests/unit/schemas; \
+	    .cache/python-$$version/bin/python -m pytest -p no:cacheprovider -q $(OF_THE_CLIENT); \
 	  else echo "Python $$version is not on this machine: not tested with it"; fi; done
 
 lint: setup ## Check style, formatting and the direction of imports

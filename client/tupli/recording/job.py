@@ -11,6 +11,7 @@ from typing import Final
 from tupli.errors import Conflict, InvalidInput, NotFound, TupliError
 from tupli.spool.checksums import Checksums
 from tupli.spool.directory import NO_ROOM, SpoolDirectory
+from tupli.spool.layout import unpack_word
 from tupli.spool.manifest import Manifest, StreamState
 from tupli.spool.owner import StreamLock
 from tupli.spool.reader import Outgoing, StreamReader
@@ -65,6 +66,7 @@ class StreamJob:
         self._releasable: deque[tuple[Segment, StreamState]] = deque()
         self._unsent: deque[tuple[Segment, Outgoing]] = deque()
         self._checksums: dict[int, Checksums] = {}
+        self._covering = threading.Lock()
         self._let_go = 0
         self._since: float | None = None
 
@@ -75,8 +77,9 @@ class StreamJob:
     @property
     def unacknowledged(self) -> int:
         """Rows in the spool that the server has not acknowledged."""
-        segments = [*self._segments, *(segment for segment, _ in self._releasable)]
-        return sum(max(s.published()[0] - (s.acknowledged[0] & 0xFFFFFFFF), 0) for s in segments)
+        # Lists are made at once; the deques change while they are walked over.
+        segments = [*list(self._segments), *(segment for segment, _ in list(self._releasable))]
+        return sum(max(s.published()[0] - unpack_word(s.acknowledged[0])[0], 0) for s in segments)
 
     @property
     def visible_number(self) -> int:
@@ -144,22 +147,30 @@ class StreamJob:
         )
 
     def keep_checksums(self) -> None:
-        """Cover what was published since the last time (the thread that makes segments)."""
-        for segment in list(self._segments):
-            self._cover(segment)
-        for number in [n for n in self._checksums if n < min((s.number for s in self._segments), default=n)]:
-            del self._checksums[number]
+        """Cover what was published since the last time (any thread).
+
+        Raises:
+            OSError: There is no room for it.
+        """
+        with self._covering:
+            segments = [*list(self._segments), *(segment for segment, _ in list(self._releasable))]
+            for segment in segments:
+                self._cover(segment)
+            first = min((segment.number for segment in segments), default=0)
+            self._checksums = {n: sums for n, sums in self._checksums.items() if n >= first}
 
     def _cover(self, segment: Segment) -> None:
-        if segment.number not in self._checksums:
-            self._checksums[segment.number] = Checksums(segment)
-        self._checksums[segment.number].update()
+        if segment.path.exists():  # else it is delivered and gone: its checksums would be left behind
+            if segment.number not in self._checksums:
+                self._checksums[segment.number] = Checksums(segment)
+            self._checksums[segment.number].update()
 
     def let_pages_go(self) -> None:
         """What waits to be sent need not be in memory meanwhile (the thread that makes segments)."""
         for segment in list(self._segments)[1:]:
             if segment.number > self._let_go and segment.published()[2]:
-                self._cover(segment)
+                with self._covering:
+                    self._cover(segment)
                 segment.let_pages_go()
                 self._let_go = segment.number
 
@@ -207,16 +218,18 @@ class StreamJob:
                 if not (self.ended and not self._segments and not self._unsent):
                     return  # once more when there is room; until then the segment stays
             self._releasable.popleft()
-            segment.unlink()
+            with self._covering:
+                segment.unlink()
         if self.ended and not self._segments and not self._releasable and not self._unsent:
             self.remove()
 
     def remove(self) -> None:
         """Remove the stream's directory: everything in it has been delivered."""
-        for name in ("state.json", "manifest.json", "lock"):
-            (self.path / name).unlink(missing_ok=True)
-        for leftover in self.path.glob("*.s*"):
-            leftover.unlink(missing_ok=True)
+        with self._covering:
+            for name in ("state.json", "manifest.json", "lock"):
+                (self.path / name).unlink(missing_ok=True)
+            for leftover in self.path.glob("*.s*"):
+                leftover.unlink(missing_ok=True)
         self.lock.close()
         with contextlib.suppress(OSError):
             self.path.rmdir()
@@ -232,8 +245,7 @@ class StreamJob:
 
     def _skip_acknowledged(self, segment: Segment) -> bool:
         """Read past what an earlier process delivered; true when something was skipped."""
-        word = segment.acknowledged[0]
-        rows, control_at = word & 0xFFFFFFFF, word >> 32 & 0x7FFFFFFF
+        rows, control_at, _ = unpack_word(segment.acknowledged[0])
         if (self.reader.rows, self.reader.control) >= (rows, control_at) or self._unsent:
             return False
         for outgoing in self.reader.read(segment, rows, control_at):

@@ -203,9 +203,9 @@ class Background:
                 try:
                     if job.writer is not None and not job.ended:
                         job.writer.prepare()
-                        job.let_pages_go()
-                        if cover:
-                            job.keep_checksums()
+                    job.let_pages_go()
+                    if cover:
+                        job.keep_checksums()
                 except (SpoolFull, OSError):
                     continue  # the environment's thread meets it when it needs the segment, and says so
                 except Exception as error:  # noqa: BLE001 - the thread's edge

@@ -187,10 +187,7 @@ class RecordingStream(abc.ABC):
         self.state = IDLE
 
     def _leave_stream(self) -> None:
-        if self.job is not None:
-            self.writer.finish()
-            self.job.ended = True
-            background().wake()
+        self._end_job()
         self._reset_stream()
 
     # --- streams and segments -------------------------------------------------------------------------------
@@ -440,14 +437,22 @@ class RecordingStream(abc.ABC):
         self.active = False
         try:
             self.abort_open(reason)
-            if self.job is not None:
-                self.writer.finish()
         except Exception as error:  # noqa: BLE001 - closing must not fail the run; what is published is delivered
             self._give_up(error)
         self.state = IDLE
-        if self.job is not None:
-            self.job.ended = True
-            background().wake()
+        self._end_job()
+
+    def _end_job(self) -> None:
+        """Nothing more will be written: close the last segment, and cover all by checksums while there is a process."""
+        if self.job is None:
+            return
+        try:
+            self.writer.finish()
+            self.job.keep_checksums()
+        except Exception as error:  # noqa: BLE001 - as above; what has no checksum is only not believed after a reboot
+            self.warn(f"closing the stream met {type(error).__name__}: {error}", once="close")
+        self.job.ended = True
+        background().wake()
 
 
 def new_stream(directory: SpoolDirectory, manifest: Manifest) -> tuple[Path, StreamLock]:

@@ -157,8 +157,12 @@ class TupliEnvWrapper(RecordingControls, BenchmarkMethods, gymnasium.Wrapper[Any
             if not autoreset.autoreset:
                 return step(action)
             result: StepResult = self.env.step(action)
-            observation, _, _, _, info = result
-            self._stream.reset(observation, info)
+            try:
+                observation, _, _, _, info = result
+            except (TypeError, ValueError) as error:  # as `SingleStream.take`
+                self._stream.failed(error)
+            else:
+                self._stream.reset(observation, info)
             return result
 
         return step_or_reset

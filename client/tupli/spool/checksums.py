@@ -4,6 +4,7 @@ A process that dies leaves its pages to the kernel, and they are whole. A machin
 and not others: then only the ranges whose checksum holds are believed.
 """
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,16 +26,20 @@ def sums_path(segment: Path) -> Path:
 
 
 class Checksums:
-    """Appends the checksums of what was published since the last time."""
+    """Appends the checksums of what was published since the last time, also where another process left off."""
 
     def __init__(self, segment: Segment) -> None:
         self._segment = segment
-        self._rows = self._control = 0
+        self._rows, self._control = _resumed(segment.path)
 
     def update(self) -> None:
-        """Cover everything that is published by now."""
+        """Cover everything that is published by now.
+
+        Raises:
+            OSError: There is no room, or the segment's directory is gone.
+        """
         rows, ctrl, _ = self._segment.published()
-        if (rows, ctrl) == (self._rows, self._control):
+        if rows <= self._rows and ctrl <= self._control:
             return
         digest = _digest(self._segment, self._rows, rows, self._control, ctrl)
         body = struct.pack("<IIIIQ", self._rows, rows, self._control, ctrl, digest)
@@ -55,6 +60,19 @@ def verified(segment: Segment) -> tuple[int, int]:
         ):
             break
         rows, ctrl = end, to_control
+    return rows, ctrl
+
+
+def _resumed(path: Path) -> tuple[int, int]:
+    """How many rows and control bytes are covered; what is behind the last whole record of the file is cut off."""
+    rows = ctrl = count = 0
+    for start, end, from_control, to_control, _ in _records(path):
+        if (start, from_control) != (rows, ctrl):
+            break
+        rows, ctrl, count = end, to_control, count + 1
+    sums = sums_path(path)
+    if sums.exists() and sums.stat().st_size != count * _RECORD.size:
+        os.truncate(sums, count * _RECORD.size)
     return rows, ctrl
 
 

@@ -123,7 +123,7 @@ class Slots:
             return None
         rows, first = len(is_final), int(self.steps[0])
         transitions = rows - int(np.count_nonzero(is_final))
-        self.returns[0] = _sum_in_order(float(self.returns[0]), rewards[:transitions])
+        self.returns[0] = sum_in_order(float(self.returns[0]), rewards[:transitions])
         self.steps[0] += np.uint64(transitions)
         steps = np.arange(first, first + rows, dtype=np.uint64)
         return Counted(slice(start, start + rows), np.full(rows, self.episodes[0]), steps, None)
@@ -228,8 +228,11 @@ class _Waiting:
         return cells_of(self._batches[0].take(indices), self.layout)
 
 
-def _sum_in_order(start: float, values: npt.NDArray[np.float64]) -> float:
-    """The float64 sum, one after the other: it does not depend on how the steps were cut."""
+def sum_in_order(start: float, values: npt.NDArray[np.float64]) -> float:
+    """The float64 sum, one after the other: it does not depend on how the steps were cut.
+
+    Not `sum`, which from Python 3.12 on carries what is rounded away along.
+    """
     if not len(values):
         return start
     with np.errstate(all="ignore"):

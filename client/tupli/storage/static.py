@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from tupli.errors import InvalidInput
 from tupli.models import Episode
+from tupli.spool.slots import sum_in_order
 from tupli_schemas.digest import EpisodeDigest
 from tupli_schemas.errors import ContractError, SchemaMismatch
 from tupli_schemas.events import (
@@ -105,7 +106,7 @@ def static_episode(
         truncated=bool(last.timeout),
         aborted=not (last.terminal or last.timeout),
         reason="" if last.terminal or last.timeout else "ended without a flag",
-        return_=_finite(sum(float(item.reward) for item in episode.tuples)),
+        return_=_finite(sum_in_order(0.0, np.array([float(item.reward) for item in episode.tuples]))),
         has_final=episode.final_observation is not None,
         digest=digest.hexdigest(),
     )

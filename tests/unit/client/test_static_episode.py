@@ -51,6 +51,14 @@ def test_arrays_become_numbered_events(*, final: bool) -> None:
     np.testing.assert_array_equal(np.concatenate(observed), np.array(states))
 
 
+def test_the_return_is_the_sum_in_step_order() -> None:
+    rewards = [1e16, 1.0, -1e16, 0.25]
+    tuples = [RLTuple([0.0], 0, reward, terminal=i == 3) for i, reward in enumerate(rewards)]
+    *_, ended = static_episode(Episode("b", tuples=tuples), BENCHMARK, STREAM, 9).events
+    assert isinstance(ended, EpisodeEnded)
+    assert ended.return_ == 0.25  # 1.25 with a sum that carries what is rounded away along
+
+
 def test_tuples_of_mixed_numbers_get_their_common_type() -> None:
     tuples = [RLTuple([0, 1], 1, 1.0), RLTuple([0.5, 2], 2, 0.5, terminal=True)]
     made = static_episode(Episode("b", tuples=tuples), BENCHMARK, STREAM, 9)
