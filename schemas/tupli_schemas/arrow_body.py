@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from tupli_schemas.errors import EventError
 
-_END: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+END_OF_STREAM: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+"""Of an Arrow IPC stream: a continuation marker and a length of 0."""
 _COMPRESSION_FIELD: Final = 3
 """`compression` in Arrow's `RecordBatch` table (Message.fbs)."""
 _NODES_FIELD: Final = 1
@@ -21,17 +22,19 @@ _HEADER_FIELD: Final = 2
 """`header` in Arrow's `Message` table."""
 
 
-def read_one_batch(body: bytes, schema: pa.Schema, *, place: str, opening: bytes = b"") -> pa.RecordBatch:
+def read_one_batch(
+    body: bytes, schema: pa.Schema, *, place: str, schema_message: bytes = b""
+) -> pa.RecordBatch:
     """The record batch of an Arrow stream that holds exactly one.
 
-    `opening` are the bytes that this version of Arrow begins a stream of the schema with, if they are known: of a body
-    that begins with them the schema need not be read, which is half of the work for a few rows.
+    `schema_message` is what this version of Arrow begins a stream of the schema with, if it is known: of a body
+    that begins with it the schema need not be read, which is half of the work for a few rows.
 
     Raises:
         EventError: The bytes are cut or damaged, hold something else or something more, are compressed, or nulls.
     """
     try:
-        batch = _read(body, schema, place, opening)
+        batch = _read(body, schema, place, schema_message)
         batch.validate(full=True)
     except EventError:
         raise
@@ -53,13 +56,14 @@ def require_bits(batch: pa.RecordBatch, names: list[str], *, place: str) -> None
             raise EventError("holds something else than 0 and 1", place=f"{place}.{name}")
 
 
-def _read(body: bytes, schema: pa.Schema, place: str, opening: bytes) -> pa.RecordBatch:
+def _read(body: bytes, schema: pa.Schema, place: str, schema_message: bytes) -> pa.RecordBatch:
     source = pa.BufferReader(body)
-    message = _message_after(source, opening) if opening and body.startswith(opening) else None
+    is_usual = schema_message and body.startswith(schema_message)
+    message = _message_after(source, len(schema_message)) if is_usual else None
     if message is None:
         source = pa.BufferReader(body)
         message = _message_after_schema(source, schema, place)
-    if source.tell() != len(body) or not body.endswith(_END):
+    if source.tell() != len(body) or not body.endswith(END_OF_STREAM):
         raise EventError("the Arrow stream does not end where the body ends", place=place)
     compressed, nulls = _look_into(message.metadata.to_pybytes())
     if compressed:
@@ -69,14 +73,14 @@ def _read(body: bytes, schema: pa.Schema, place: str, opening: bytes) -> pa.Reco
     return pa.ipc.read_record_batch(message, schema)
 
 
-def _message_after(source: pa.BufferReader, opening: bytes) -> pa.Message | None:
-    """The record batch behind the opening, if it is the one thing there; else None, and a full look says what is wrong."""
-    source.seek(len(opening))
+def _message_after(source: pa.BufferReader, at: int) -> pa.Message | None:
+    """The record batch at this place; None if there is anything else, of which a full look says what is wrong."""
+    source.seek(at)
     try:
         message = pa.ipc.read_message(source)
     except (pa.ArrowException, OSError, EOFError):
         return None
-    if message.type != "record batch" or source.read(len(_END) + 1) != _END:
+    if message.type != "record batch" or source.read(len(END_OF_STREAM) + 1) != END_OF_STREAM:
         return None
     return message
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final
 import orjson
 import pyarrow as pa
 
-from tupli_schemas.arrow_body import read_one_batch, require_bits
+from tupli_schemas.arrow_body import END_OF_STREAM, read_one_batch, require_bits
 from tupli_schemas.errors import ContractError, EventError
 from tupli_schemas.ids import id_text, ordinal_of, parse_id
 from tupli_schemas.steps import Layout, StepSchema
@@ -30,7 +30,7 @@ MAX_RECORD_BYTES: Final = 512 * 1024
 MAX_EVENT_BYTES: Final = 12 * 1024 * 1024
 """What a gateway accepts: a single step of 8 MiB with its infos and head."""
 
-MAX_KNOWN_BYTES: Final = 64 * 1024
+MAX_KNOWN_BYTES: Final = 16 * 1024
 """Step schemas of longer JSON are not remembered: what a stranger sends must not fill the memory."""
 _HEAD = struct.Struct("<I")
 
@@ -170,8 +170,6 @@ Event = EpisodeStarted | StepsRecorded | EpisodeEnded | EpisodeAmended
 EVENT_TYPES: Final[dict[str, type[Event]]] = {
     kind.NAME: kind for kind in (EpisodeStarted, StepsRecorded, EpisodeEnded, EpisodeAmended)
 }
-_END_OF_STREAM: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
-"""Of an Arrow IPC stream: a continuation marker and a length of 0."""
 _MEMBERS: Final = {name: tuple(item.name for item in fields(kind)) for name, kind in EVENT_TYPES.items()}
 
 
@@ -225,20 +223,16 @@ def decode_rows(body: bytes, layout: Layout, *, place: str = "rows") -> pa.Recor
     Raises:
         EventError: The Arrow bytes are cut, compressed, of another schema, or do not hold together.
     """
-    batch = read_one_batch(body, layout.arrow_schema, place=place, opening=layout.arrow_opening)
+    batch = read_one_batch(body, layout.arrow_schema, place=place, schema_message=layout.schema_message)
     bits = [name for name, cell in layout.columns if cell.code == "b1" and not cell.is_opaque]
     require_bits(batch, bits, place=place)
     return batch
 
 
 def encode_rows(batch: pa.RecordBatch) -> bytes:
-    """The body of a record batch of steps."""
-    return b"".join(rows_parts(batch))
-
-
-def rows_parts(batch: pa.RecordBatch) -> tuple[bytes, pa.Buffer, bytes]:
-    """The body of a record batch in parts, an Arrow stream when they are joined: large rows are not copied again."""
-    return _schema_message(batch.schema), batch.serialize(), _END_OF_STREAM
+    """The body of a record batch of steps: an Arrow stream."""
+    # The schema's message is made anew: to look it up by its schema takes three times as long.
+    return b"".join((batch.schema.serialize(), batch.serialize(), END_OF_STREAM))
 
 
 def _split(data: bytes, place: str) -> tuple[dict[str, Any], bytes]:
@@ -268,11 +262,6 @@ def _to_json(value: Any) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _schema_message(schema: pa.Schema) -> bytes:
-    return bytes(schema.serialize())
-
-
-@lru_cache(maxsize=256)
 def _known_schema(text: bytes) -> StepSchema:
     """The step schema of its JSON, remembered: all episodes of a stream name the same."""
     return StepSchema.from_json(orjson.loads(text))

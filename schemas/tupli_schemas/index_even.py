@@ -17,12 +17,15 @@ from tupli_schemas.paths import escape_key
 
 MAX_KNOWN_BYTES: Final = 1024 * 1024
 """Paths of more bytes, repeated for all rows, are not remembered."""
+MAX_KNOWN_CHARACTERS: Final = 16 * 1024
+"""Keys of more characters are not remembered: what a stranger sends must not fill the memory."""
 _TYPES: Final[dict[Kind, pa.DataType]] = {"num": pa.float64(), "int": pa.int64(), "str": pa.string()}
 
 
 def even_columns(keys: tuple[str, ...], rows: Sequence[dict[str, Any]]) -> Four | None:
     """The index of rows with these keys; None when they are not that even."""
-    paths = _flat_paths(keys)
+    is_known = sum(map(len, keys)) <= MAX_KNOWN_CHARACTERS
+    paths = _known_paths(keys) if is_known else _flat_paths(keys)
     if paths is not None and (numbers := _numbers(rows, len(paths))) is not None:
         return _columns({"num": (paths, numbers)}, len(rows))
     fields: Fields = []
@@ -45,7 +48,6 @@ def even_columns(keys: tuple[str, ...], rows: Sequence[dict[str, Any]]) -> Four 
     )
 
 
-@lru_cache(maxsize=64)
 def _flat_paths(keys: tuple[str, ...]) -> tuple[str, ...] | None:
     """The paths of keys under which there are no dicts; None when they need a closer look."""
     paths = tuple(map(escape_key, keys))
@@ -53,6 +55,9 @@ def _flat_paths(keys: tuple[str, ...]) -> tuple[str, ...] | None:
     if tag or len(paths) > MAX_PATHS or not all(is_short_text(path, MAX_PATH_BYTES) for path in paths):
         return None
     return paths
+
+
+_known_paths: Final = lru_cache(maxsize=64)(_flat_paths)
 
 
 def _numbers(rows: Sequence[dict[str, Any]], width: int) -> Any:

@@ -184,8 +184,8 @@ class Layout:
         return pa.schema([*STEP_FIELDS, *leaves])
 
     @cached_property
-    def arrow_opening(self) -> bytes:
-        """How an Arrow stream of that schema begins, by the Arrow that runs here."""
+    def schema_message(self) -> bytes:
+        """The IPC message that an Arrow stream of that schema begins with, by the Arrow that runs here."""
         return bytes(self.arrow_schema.serialize())
 
     @staticmethod
@@ -266,11 +266,6 @@ class StepSchema:
         """The schema without its names."""
         groups = (self.observation, self.action, self.extra)
         return Layout(*(tuple(leaf.cell for leaf in leaves) for leaves in groups))
-
-    @cached_property
-    def text(self) -> str:
-        """The schema's JSON."""
-        return orjson.dumps(self.to_json(), option=orjson.OPT_SORT_KEYS).decode()
 
     def leaves(self, group: str) -> tuple[Leaf, ...]:
         """The leaves of `observation`, `action` or `extra`."""

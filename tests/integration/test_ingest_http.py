@@ -1,17 +1,20 @@
 """The ingest service over HTTP, on a real log and a real chDB."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from support.ingest_dump import dump
 from support.ingest_service import EVENTS, JSON, SETTINGS, Service, eventually
-from support.ingest_streams import BENCHMARK, STREAM, StreamOfItems, started
+from support.ingest_streams import BENCHMARK, LAYOUT, STREAM, RowItem, StreamOfItems, started, steps_event
 from tupli_ingest.adapters.data_lock import DataDirectoryBusy
 from tupli_ingest.app import build
 from tupli_schemas.catalog import CreateBenchmark, Delete, Publish
+from tupli_schemas.events import encode_rows
 from tupli_schemas.framing import Kind, encode_frame
 from tupli_schemas.ids import episode_id, id_text, make_id
 
@@ -67,6 +70,19 @@ def test_a_bad_event_names_its_index_and_nothing_is_written(service: Service) ->
     document = problem(service.send([*good, started(99, 2)]), 422, "invalid_event")
     assert (document["index"], document["place"]) == (3, "events[3].first")
     assert service.parts.log.end("tupli.episodes.v1") == 0
+
+
+def test_steps_that_wrap_are_refused_and_nothing_is_written(service: Service) -> None:
+    service.create()
+    assert service.send([started(1, 1), started(2, 2)]).status_code == 200
+    event = steps_event(3, [RowItem(1, 7), RowItem(1, 0), RowItem(2, 0)])
+    steps = pa.array([2**64 - 1, 0, 0], pa.uint64())
+    rows = event.rows().set_column(1, LAYOUT.arrow_schema.field(1), steps)
+    document = problem(service.send([replace(event, body=encode_rows(rows))]), 422, "invalid_event")
+    assert document["place"] == "events[0].rows.step"
+    assert service.parts.log.end("tupli.episodes.v1") == 2
+    service.settled()
+    assert service.count("episodes") == 2
 
 
 def test_bodies_are_limited(service: Service) -> None:

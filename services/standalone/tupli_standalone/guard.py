@@ -47,14 +47,21 @@ class LoopbackGuard:
 
     def __init__(self, app: ASGIApp, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._app = app
-        self._refuse = RequestContext(_refuse, clock=clock)
+        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] == "http" and _judge(scope) is not None:
-            await self._refuse(scope, receive, send)
+        if scope["type"] == "http" and (problem := _judge(scope)) is not None:
+            await RequestContext(_refusal(problem), clock=self._clock)(scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+
+def _refusal(problem: Problem) -> ASGIApp:
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        await answer(problem)(scope, receive, send)
+
+    return refuse
 
 
 def _judge(scope: Scope) -> Problem | None:
@@ -69,8 +76,3 @@ def _judge(scope: Scope) -> Problem | None:
             "foreign_origin", "requests from web pages that this server did not serve are refused", "Origin"
         )
     return None
-
-
-async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    if (problem := _judge(scope)) is not None:
-        await answer(problem)(scope, receive, send)

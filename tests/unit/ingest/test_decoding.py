@@ -1,7 +1,10 @@
 """What the gateway decoded is not decoded again, and never changes what a record means."""
 
+import tracemalloc
+
 from support.ingest_streams import STREAM, StreamOfItems, new_record
 from tupli_ingest.core.decoding import Checked, decode_record
+from tupli_ingest.core.rows import parse_layout
 from tupli_ingest.core.validation import Sender, accept_frames
 from tupli_ingest.processing.decoded import Decoded
 from tupli_schemas.events import encode_event
@@ -66,11 +69,32 @@ def test_what_was_kept_before_is_forgotten_with_what_is_taken() -> None:
 
 
 def test_no_more_is_kept_than_there_is_room_for_and_what_is_taken_makes_room() -> None:
-    decoded = filled(len(PAYLOADS[0]) + len(PAYLOADS[1]))
+    decoded = filled(15_000)  # two events, one with rows
     assert decoded.take(PAYLOADS[2]) is None
     assert decoded.take(PAYLOADS[1]) is CHECKED[1]
     decoded.keep(PAYLOADS[2], CHECKED[2])
     assert decoded.take(PAYLOADS[2]) is CHECKED[2]
+
+
+def test_what_nobody_takes_does_not_stay_for_ever() -> None:
+    decoded = Decoded(15_000)
+    for number in range(100):  # the log refuses these, and they come again in other pieces
+        decoded.keep(PAYLOADS[1] + b"%d" % number, CHECKED[1])
+    hits = 0
+    for number in range(1_000):
+        payload = PAYLOADS[1] + b"again %d" % number
+        decoded.keep(payload, CHECKED[1])
+        hits += decoded.take(payload) is not None
+    assert hits > 900
+
+
+def test_what_is_kept_is_counted_with_what_python_takes_for_it() -> None:
+    decoded = Decoded(1_000_000)
+    payloads = [number.to_bytes(4, "little") for number in range(1_000)]
+    for payload in payloads:
+        decoded.keep(payload, CHECKED[1])
+    kept = [payload for payload in payloads if decoded.take(payload) is not None]
+    assert 0 < len(kept) <= 1_000_000 // 4_000  # an event of one row takes 4 kB without its bytes
 
 
 def test_a_record_under_a_foreign_key_is_undecodable_however_it_was_kept() -> None:
@@ -84,3 +108,16 @@ def test_events_that_were_kept_hold_their_rows() -> None:
         event.NAME == "StepsRecorded" for event in EVENTS
     ]
     assert Checked(EVENTS[0]).rows is None
+
+
+def test_layouts_that_anyone_names_do_not_fill_the_memory() -> None:
+    layouts = [f"o={'|'.join(f'f4[{n + i}]' for i in range(1, 100))};a=;x=" for n in range(200)]
+    tracemalloc.start()
+    try:
+        for layout in layouts:
+            _ = parse_layout(layout).schema_message
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        parse_layout.cache_clear()
+    assert held < 4_500_000

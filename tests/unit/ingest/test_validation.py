@@ -72,6 +72,16 @@ def test_streams_are_judged_apart_and_a_request_may_begin_anywhere() -> None:
 
 ROW = RowItem(1, 0)
 FINAL = RowItem(1, 1, is_final=True)
+MANY = [RowItem(1, 7), RowItem(1, 0), RowItem(2, 0)]
+
+
+def with_steps(items: list[RowItem], steps: list[int]) -> StepsRecorded:
+    """Rows of many episodes with these steps."""
+    made = batch_of(items).set_column(1, LAYOUT.arrow_schema.field(1), pa.array(steps, pa.uint64()))
+    event = steps_event(1, items)
+    return replace(event, body=encode_rows(made))
+
+
 WRONG: list[tuple[str, list[Event], str]] = [
     ("a gap", [started(1, 1), steps_event(3, [ROW])], "events[1].first"),
     ("an overlap", [steps_event(1, [ROW]), steps_event(1, [RowItem(1, 1)])], "events[1].first"),
@@ -84,6 +94,9 @@ WRONG: list[tuple[str, list[Event], str]] = [
         [steps_event(1, [ROW]), steps_event(2, [RowItem(1, 2)])],
         "events[1].rows.step",
     ),
+    ("steps that wrap", [with_steps(MANY, [2**64 - 1, 0, 0])], "events[0].rows.step"),
+    ("steps that wrap, alone", [with_steps(MANY[:2], [2**64 - 1, 0])], "events[0].rows.step"),
+    ("a step that is too large", [with_steps(MANY, [2**63 - 2, 2**63 - 1, 0])], "events[0].rows.step"),
     ("a start in the middle", [started(1, 1), steps_event(2, [RowItem(1, 3)])], "events[1].rows.step"),
     ("rows after final", [steps_event(1, [ROW, FINAL, RowItem(1, 2)])], "events[0].rows.is_final"),
     (

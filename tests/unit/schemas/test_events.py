@@ -1,5 +1,6 @@
 """Events survive their bytes; bytes that are cut, damaged, compressed or something else are an EventError."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -242,3 +243,17 @@ def test_rows_of_an_event_are_those_of_its_layout() -> None:
     assert event.rows().equals(ROWS)
     with pytest.raises(ContractError):
         StepsRecorded(stream=event.stream, first=1, last=3, layout="nonsense", body=event.body).rows()
+
+
+@pytest.mark.parametrize("filled", [3_000, 10_000])
+def test_step_schemas_that_anyone_sends_do_not_fill_the_memory(filled: int) -> None:
+    raw = golden.SCHEMA.to_json()
+    tracemalloc.start()
+    try:
+        for number in range(90):
+            hostile = raw | {"observation_space": [[]] * filled + [number]}
+            decode_event(with_head("EpisodeStarted", step_schema=hostile))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 55_000_000

@@ -1,6 +1,7 @@
 """The index says of each row what its values say, whichever way the row takes and whatever stands beside it."""
 
 import math
+import tracemalloc
 from collections import OrderedDict
 from typing import Any
 
@@ -235,3 +236,15 @@ def test_damaged_tags_in_metadata_have_no_paths_inside() -> None:
 def test_paths_are_read_as_they_were_written(keys: list[str]) -> None:
     assert split_path(join_path(*keys)) == tuple(keys)
     assert [unescape_key(escape_key(key)) for key in keys] == keys
+
+
+def test_keys_that_anyone_sends_do_not_fill_the_memory() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            keys = (f"{number}-{i}" + "x" * 100_000 for i in range(9))
+            index_rows(pa.array([encode(dict.fromkeys(keys, 1.0))], pa.binary()))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 4_000_000

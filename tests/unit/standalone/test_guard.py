@@ -131,6 +131,22 @@ def test_refusals_carry_their_request_id_and_are_logged() -> None:
     assert [(line["event"], line["path"], line["status"]) for line in lines] == [("request", "/x", 403)]
 
 
+def test_a_request_is_judged_once() -> None:
+    foreign = ((b"host", b"127.0.0.1:8080"), (b"origin", b"https://evil.example"))
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    # What ASGI promises of headers is that they can be gone through, not that it can be done twice.
+    scope = {"type": "http", "method": "GET", "path": "/x", "headers": iter(foreign)}
+    asyncio.run(LoopbackGuard(Echo())(scope, receive, send))
+    assert (sent[0]["status"], orjson.loads(sent[1]["body"])["place"]) == (403, "Origin")
+
+
 @pytest.mark.parametrize(
     ("path", "service", "seen"),
     [

@@ -18,7 +18,7 @@ def start_facts(event: EpisodeStarted) -> dict[str, Any]:
         "benchmark": event.benchmark.id,
         "slot": event.slot,
         "layout": event.step_schema.layout.text,
-        "step_schema": event.step_schema.text,
+        "step_schema": event.step_schema.json.decode(),
         "started_at": event.started_at,
         "seed": _json(event.seed),
         "options": _json(event.options),

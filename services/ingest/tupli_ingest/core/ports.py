@@ -132,8 +132,9 @@ class EpisodeStore(Protocol):
     ) -> dict[bytes, StoredStream]:
         """What is known of these streams, with the headers of these of their episodes (ordinals; None: of all).
 
-        Headers have all columns, or at least `columns` (with `episode` among them) when these are named. Every stream asked for is in the answer, also one that the store does not know. One query for all of them:
-        a block may ask for a thousand.
+        Headers have all columns, or at least `columns` (with `episode` among them) when these are named. Every
+        stream asked for is in the answer, also one that the store does not know. One query for all of them: a
+        block may ask for a thousand.
 
         Raises:
             StoreUnavailable: The store does not answer.

@@ -18,7 +18,9 @@ from tupli_schemas.steps import Layout
 LAST_STEP = 2**63 - 2
 _FLAGS = ("is_final", "terminated", "truncated")
 
-parse_layout = lru_cache(maxsize=4_096)(Layout.parse)
+KNOWN_LAYOUTS = 64
+"""Layouts that are remembered. One of 1,000 leaves holds 1 MB, and anyone may name one."""
+parse_layout = lru_cache(maxsize=KNOWN_LAYOUTS)(Layout.parse)
 """The layout of its text, remembered: every record of steps names its layout.
 
 Raises:
@@ -116,7 +118,8 @@ def _many(
     order = np.argsort(episode, kind="stable")
     episode, step, final = episode[order], step[order], final[order]
     same = episode[1:] == episode[:-1]
-    if (wrong := same & (step[1:] - step[:-1] != 1)).any():
+    # Unsigned differences wrap: 0 after 2^64-1 is a difference of 1.
+    if (wrong := same & ((step[1:] - step[:-1] != 1) | (step[1:] < step[:-1]))).any():
         raise _not_consecutive(int(episode[int(np.argmax(wrong))]), place)
     if (wrong := same & (final[:-1] != 0)).any():
         raise _after_final(int(episode[int(np.argmax(wrong))]), place)

@@ -8,14 +8,20 @@ import xxhash
 
 from tupli_ingest.core.decoding import Checked
 
-DECODED_BYTES: Final = 8 * 1024 * 1024
+DECODED_BYTES: Final = 16 * 1024 * 1024
+_EVENT_BYTES: Final = 1024
+"""What an event takes besides its bytes, which are there twice: the body is a copy."""
+_COLUMN_BYTES: Final = 512
+"""What each column of its rows takes."""
 
 
 class Decoded:
     """What the gateway decoded and the processor will need: by the bytes of the event, which mean the same for ever.
 
-    The log has all of it: what is not kept is decoded once more. At most `max_bytes` of events are kept, those that are
-    needed first. `digest` names an event by its bytes. Used by many threads.
+    The log has all of it: what is not kept is decoded once more. At most about `max_bytes` of memory are held, for
+    the events that are needed first: those that come when it is full are not kept. It is full of what nobody will
+    take when the log refused so much; therefore all is forgotten after `max_bytes` of events that were looked for in
+    vain. `digest` names an event by its bytes. Used by many threads.
     """
 
     def __init__(
@@ -27,15 +33,16 @@ class Decoded:
         self._digest = digest
         self._kept: dict[bytes, tuple[bytes, Checked]] = {}
         self._bytes = 0
+        self._missed = 0
         self._lock = threading.Lock()
 
     def keep(self, payload: bytes, checked: Checked) -> None:
         """Keep an event, if there is room."""
-        name = self._digest(payload)
+        name, size = self._digest(payload), _size(payload, checked)
         with self._lock:
-            if name not in self._kept and self._bytes + len(payload) <= self._max_bytes:
+            if name not in self._kept and self._bytes + size <= self._max_bytes:
                 self._kept[name] = (payload, checked)
-                self._bytes += len(payload)
+                self._bytes += size
 
     def take(self, payload: bytes) -> Checked | None:
         """An event, once. Those kept before it are forgotten: the log refused them, or has them in another order."""
@@ -43,9 +50,23 @@ class Decoded:
         with self._lock:
             kept, found = self._kept.get(name, (b"", None))
             if found is None or kept != payload:  # equal digests can be made, but not of equal bytes
+                self._miss(len(payload))
                 return None
+            self._missed = 0
             oldest = b""
             while oldest != name:
                 oldest = next(iter(self._kept))
-                self._bytes -= len(self._kept.pop(oldest)[0])
+                self._bytes -= _size(*self._kept.pop(oldest))
             return found
+
+    def _miss(self, size: int) -> None:
+        self._missed += size
+        if self._missed > self._max_bytes:
+            self._kept.clear()
+            self._bytes = self._missed = 0
+
+
+def _size(payload: bytes, checked: Checked) -> int:
+    """About how much memory an event takes."""
+    columns = 0 if checked.rows is None else checked.rows.batch.num_columns
+    return 2 * len(payload) + _EVENT_BYTES + _COLUMN_BYTES * columns
