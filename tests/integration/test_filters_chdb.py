@@ -101,7 +101,7 @@ class World:
     @property
     def page(self) -> list[PageEpisode]:
         """All episodes."""
-        return [PageEpisode(i.benchmark, i.owner, i.episode, len(i.rows), is_whole=True) for i in self.items]
+        return [PageEpisode(i.benchmark, i.owner, i.episode, len(i.rows)) for i in self.items]
 
 
 def _info(rng: random.Random) -> dict[str, Any]:

@@ -34,6 +34,13 @@ LOGPROB = _with(logprob=np.float32(0))
 BOTH = _with(logprob=np.float32(0), name="a", value=np.zeros(2))
 NAMES = _with(count=1, name="a")
 DOUBLE = _with(logprob=np.float64(0))
+LEAFLESS_SCHEMAS = [
+    [_with(a=1.0, b=(), c={})],
+    [_with(b=())],
+    [_with(a=1.0, b=()), BARE, _with(c={}), _with(b=(), c={})],
+    [BARE, _with(b=())],
+]
+"""Extra facts without leaves, a dataset each: last, alone, in some episodes, beside nothing."""
 
 
 def _rows(schema: StepSchema, ordinal: int, benchmark: bytes = BENCHMARK) -> Rows:
@@ -62,6 +69,11 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChdbReader]:
             fill.episodes(schema, [rows])
         for ordinal, schema in enumerate((LOGPROB, DOUBLE, BARE)):
             fill.episodes(schema, [_rows(schema, 10 + ordinal, CLASHING)])
+        for number, schemas in enumerate(LEAFLESS_SCHEMAS):
+            benchmark = make_id(1_700_000_000_000, 30 + number)
+            fill.benchmark(f"leafless-{number}", benchmark=benchmark)
+            for i, schema in enumerate(schemas):
+                fill.episodes(schema, [_rows(schema, 100 + 10 * number + i, benchmark)])
         made = ChdbReader(str(path), max_sessions=3)
         yield made
         made.close()
@@ -174,6 +186,28 @@ def test_a_fact_of_two_types_is_refused_where_it_is_wanted(reader: ChdbReader) -
     chosen = data.with_step_schema(DOUBLE.layout.text).to_numpy(["extra"])
     assert chosen["extra"]["logprob"].dtype == np.float64
     assert chosen["has_extra"]["logprob"].all()
+
+
+@pytest.mark.parametrize("number", range(len(LEAFLESS_SCHEMAS)))
+def test_an_empty_fact_is_there_where_it_was_recorded(reader: ChdbReader, number: int) -> None:
+    schemas = LEAFLESS_SCHEMAS[number]
+    data = dataset(f"leafless-{number}", storage=StorageOver(reader)).order_by("slot", "n_tuples")
+    counts = [103 + 10 * number + i for i in range(len(schemas))]
+    names = [_names_of(schema) for schema in schemas]
+    table = data.to_numpy(["extra", "reward"])
+    assert set(table["extra"]) == set(table["has_extra"]) == set().union(*names)
+    empty: dict[str, Any] = {"b": (), "c": {}}
+    for name, value in empty.items():
+        if name in table["extra"]:
+            assert table["extra"][name] == value
+            having = np.repeat([name in own for own in names], counts)
+            np.testing.assert_array_equal(table["has_extra"][name], having)
+    for batch in data.batches(7, columns=["extra"]):
+        assert set(batch["has_extra"]) == set(table["has_extra"])
+
+
+def _names_of(schema: StepSchema) -> set[str]:
+    return {name for name, _ in (schema.extra_structure or {"items": []})["items"]}
 
 
 class Cut(InProcessQuery):

@@ -91,7 +91,7 @@ def ordinals(store: FilterStore, selection: Selection | None = None, **members: 
 
 def steps(store: FilterStore, items: list[Recorded], at: Context | None = None, **members: Any) -> list[Any]:
     """(ordinal, step, is_match) of the rows that are read."""
-    page = [PageEpisode(i.benchmark, i.owner, i.episode, len(i.rows), is_whole=True) for i in items]
+    page = [PageEpisode(i.benchmark, i.owner, i.episode, len(i.rows)) for i in items]
     values: dict[str, Any] = {"schema": SCHEMA, "page": page} | members
     query = StepsQuery(**values)
     rows = store.run(read_steps(at or context(store), query))
@@ -314,15 +314,13 @@ class TestSteps:
 
         found = steps(store, [], page=page, next_observation=True)
 
-        assert sorted((one.owner, one.n_tuples, one.is_whole) for one in page) == sorted(
-            [(LOCAL_SUBJECT, 3, False), (ADA, 5, True)]
-        )
+        assert sorted((one.owner, one.n_tuples) for one in page) == sorted([(LOCAL_SUBJECT, 3), (ADA, 5)])
         assert len(found) == 3 + 6
 
     def test_limit_and_columns(self, store: FilterStore) -> None:
         item = recorded(1, n=5)
         store.record(SCHEMA, [item])
-        page = [PageEpisode(MINE, LOCAL_SUBJECT, item.episode, 5, is_whole=True)]
+        page = [PageEpisode(MINE, LOCAL_SUBJECT, item.episode, 5)]
         columns = step_columns(["observation", "reward", "next_observation"], SCHEMA)
         query = StepsQuery(schema=SCHEMA, page=page, columns=columns, limit=2, tuple_filter=F("action") == 1)
 
@@ -332,6 +330,37 @@ class TestSteps:
         assert rows[0] == {
             "episode": item.episode, "step": 1, "is_final": 0, "o0": [1.0, -1.0], "reward": 1.0, "is_match": 1
         }  # fmt: skip
+
+    @pytest.mark.parametrize("sizes", [(4,), (4, 2, 3)])
+    @pytest.mark.parametrize("pin", [None, (Position(1, 0, 10),)])
+    @pytest.mark.parametrize("chosen", [None, F("reward") > 0])
+    def test_rows_beyond_the_listed_end_are_not_read(
+        self, store: FilterStore, sizes: tuple[int, ...], pin: Any, chosen: BaseFilter | None
+    ) -> None:
+        items = [recorded(i + 1, n=n, final=n != 3) for i, n in enumerate(sizes)]
+        more = [recorded(i + 1, n=n + 3, final=False) for i, n in enumerate(sizes)]
+        store.record(SCHEMA, items, offset=10)
+        found = steps(store, items, pin=pin, tuple_filter=chosen)
+        pairs = steps(store, items, pin=pin, tuple_filter=chosen, next_observation=True)
+        store.record(SCHEMA, more, offset=11)
+
+        assert len(found) == sum(sizes)
+        assert steps(store, items, pin=pin, tuple_filter=chosen) == found
+        assert steps(store, items, pin=pin, tuple_filter=chosen, next_observation=True) == pairs
+        assert len(pairs) == sum(n + (n != 3) for n in sizes)
+
+    @pytest.mark.parametrize("owners", [(LOCAL_SUBJECT,), (LOCAL_SUBJECT, ADA)])
+    def test_every_id_has_its_own_end(self, store: FilterStore, owners: tuple[bytes, ...]) -> None:
+        items = [
+            recorded(ordinal, n=2 + i + j, owner=owner, publish_in=("global",))
+            for i, ordinal in enumerate((1, 256, 2**24))  # ids may end with zeros
+            for j, owner in enumerate(owners)
+        ]
+        store.record(SCHEMA, items)
+        page = [PageEpisode(i.benchmark, i.owner or LOCAL_SUBJECT, i.episode, len(i.rows)) for i in items]
+        assert len(steps(store, [], page=page)) == sum(len(item.rows) for item in items)
+        fewer = [replace(one, n_tuples=one.n_tuples - 1) for one in page]
+        assert len(steps(store, [], page=fewer)) == sum(len(item.rows) - 1 for item in items)
 
     def test_pinned_steps_of_an_open_episode(self, store: FilterStore) -> None:
         item = recorded(1, n=2, final=False)

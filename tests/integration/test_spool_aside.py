@@ -248,6 +248,39 @@ def test_a_damaged_document_is_shown_by_its_name(tmp_path: Path) -> None:
     assert "damaged" in shown.detail
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "null",
+        '{"problem": null, "last": 1}',
+        '{"problem": {}, "last": []}',
+        '{"problem": {}, "last": 1e999}',
+    ],
+)
+def test_a_refusal_s_document_may_be_any_json(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a-stream-17.json").write_text(text)
+    (shown,) = rejected(tmp_path)
+    assert (shown.stream, shown.last, shown.detail) == ("a-stream", 17, "its document is damaged")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        '{"segments": {"1.seg": {}}}',
+        '{"segments": {"1.seg": 3}, "manifest": null}',
+        '{"segments": [], "manifest": {"benchmark": null}}',
+        '{"segments": {"1.seg": {"rows": "many"}}, "manifest": []}',
+    ],
+)
+def test_a_description_may_be_any_json(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a-stream.json").write_text(text)
+    (shown,) = unproven(tmp_path)
+    assert (shown.stream, shown.rows, shown.benchmark) == ("a-stream", 0, "")
+    assert "damaged" in shown.why
+
+
 def test_nothing_aside_is_nothing_shown(tmp_path: Path) -> None:
     assert rejected(tmp_path / "rejected") == []
     assert list(unproven(tmp_path / "unproven")) == []

@@ -57,7 +57,7 @@ class Page:
     """Some episodes: ids, how many tuples of each follow (None when a filter or limit decides), headers when asked for.
 
     `extra` says, where the dataset's episodes differ in their extra facts, which of the columns `x<i>` of these rows
-    each of the dataset's facts is; None for one that they lack.
+    leaf of the dataset's facts is, None for one that they lack; `facts` then names the facts that they have.
     """
 
     first: int
@@ -66,11 +66,12 @@ class Page:
     headers: tuple[dict[str, Any], ...]
     after: Any
     extra: tuple[int | None, ...] | None = None
+    facts: frozenset[str] | None = None
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "Page":
         """The page of its JSON."""
-        rows, extra = data.get("rows"), data.get("extra")
+        rows, extra, facts = data.get("rows"), data.get("extra"), data.get("facts")
         return Page(
             int(data["first"]),
             tuple(data["ids"]),
@@ -78,6 +79,7 @@ class Page:
             tuple(data.get("headers") or ()),
             data.get("after"),
             None if extra is None else tuple(None if index is None else int(index) for index in extra),
+            None if facts is None else frozenset(facts),
         )
 
 

@@ -32,7 +32,8 @@ class Collector:
         self._next = [source for source in flat if source.of_next]
         self._extra = self._sources.get("extra", [])
         self._this = [source for source in flat if not source.of_next and source not in self._extra]
-        self._there = [NumericBuffer(Cell("b1"), capacity) for _ in self._extra]
+        self._names = extra_names(schema) if "extra" in self._sources else {}
+        self._there = {name: NumericBuffer(Cell("b1"), capacity) for name in self._names}
         self._pairs = "next_observation" in self._words
         self._episode = NumericBuffer(Cell("i8"), capacity)
         self._step = NumericBuffer(Cell("i8"), capacity)
@@ -67,10 +68,12 @@ class Collector:
     def take(self, count: int) -> dict[str, Any]:
         """The first `count` rows under their words, which are forgotten here."""
         out = self.table(count)
-        for source, there in zip(self._extra, self._there, strict=True):
-            self._buffers[source].drop(int(np.count_nonzero(there.view(count))))
+        for name, leaves in self._names.items():
+            having = int(np.count_nonzero(self._there[name].view(count)))
+            for leaf in leaves:
+                self._buffers[self._extra[leaf]].drop(having)
         plain = [self._buffers[source] for source in (*self._this, *self._next)]
-        for buffer in (*plain, *self._there, self._episode, self._step):
+        for buffer in (*plain, *self._there.values(), self._episode, self._step):
             buffer.drop(count)
         if self._pairs:
             self._has_next.drop(count)
@@ -95,24 +98,25 @@ class Collector:
 
     def _add_extra(self, block: Block, kept: Ints | None, count: int) -> None:
         """Keep the extra facts that the rows have; the buffers hold no rows without."""
-        for source, there in zip(self._extra, self._there, strict=True):
-            column = block.columns.get(source.column)
-            if column is not None:
-                self._buffers[source].append(column, kept)
-            there.extend(np.full(count, column is not None))
+        for name, leaves in self._names.items():
+            is_there = block.has_fact(name, [self._extra[leaf].column for leaf in leaves])
+            for leaf in leaves if is_there else ():
+                source = self._extra[leaf]
+                self._buffers[source].append(block.columns[source.column], kept)
+            self._there[name].extend(np.full(count, is_there))
 
     def _facts(self, count: int) -> tuple[Any, dict[str, Any]]:
         """The extra facts, and under their names where they are there."""
-        masks = [there.view(count) for there in self._there]
+        has = {name: there.view(count) for name, there in self._there.items()}
         columns = [
-            self._buffers[source].view(int(np.count_nonzero(mask)))
-            for source, mask in zip(self._extra, masks, strict=True)
+            self._buffers[self._extra[leaf]].view(int(np.count_nonzero(has[name])))
+            for name, leaves in self._names.items()
+            for leaf in leaves
         ]
         facts = values_of(self._schema, "extra", columns)
-        has = {name: masks[index] for name, index in extra_names(self._schema).items() if masks}
         if not all(mask.all() for mask in has.values()):
             nameless = not isinstance(facts, dict)
-            facts = spread(facts, masks[0]) if nameless else {n: spread(f, has[n]) for n, f in facts.items()}
+            facts = spread(facts, has[""]) if nameless else {n: spread(f, has[n]) for n, f in facts.items()}
         return facts, has
 
     def places(self, count: int | None = None) -> tuple[Ints, Ints]:

@@ -5,8 +5,8 @@ dataset, each row once, or an error.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -31,13 +31,21 @@ class Block:
     """Some rows, in the dataset's order.
 
     `episode` indexes the stream's `ids`, `step` counts within the episode; `match` is False for rows that are
-    there as somebody's next observation only. A column `x<i>` of an extra fact that the episodes lack is not there.
+    there as somebody's next observation only. A column `x<i>` of an extra fact that the episodes lack is not there;
+    `facts` names those that they have, None if they have all.
     """
 
     columns: Mapping[str, pa.Array]
     episode: Ints
     step: Ints
     match: npt.NDArray[np.bool_]
+    facts: frozenset[str] | None = None
+
+    def has_fact(self, name: str, columns: Sequence[str]) -> bool:
+        """Whether the episodes have an extra fact of these columns; one without any is told by its name alone."""
+        if columns:
+            return all(column in self.columns for column in columns)
+        return self.facts is None or name in self.facts
 
     @property
     def matched(self) -> int:
@@ -196,7 +204,7 @@ class _Place:
             raise TransportError("rows came without their episodes and steps")
         step: Ints = raw(columns.pop("step"), np.int64)
         match = raw(columns.pop("is_match"), np.bool_)
-        block = Block(columns, self._episodes(columns.pop("episode")), step, match)
+        block = Block(columns, self._episodes(columns.pop("episode")), step, match, self._page.facts)
         self._matched += block.matched
         return block
 
@@ -205,7 +213,9 @@ class _Place:
         if (int(block.episode[0]), int(block.step[0])) != self._last:
             raise IntegrityError("the server did not go on where it broke off")
         columns = {name: column.slice(1) for name, column in block.columns.items()}
-        return Block(columns, block.episode[1:], block.step[1:], block.match[1:])
+        return replace(
+            block, columns=columns, episode=block.episode[1:], step=block.step[1:], match=block.match[1:]
+        )
 
     def advance(self, block: Block) -> None:
         """Remember the block's last row."""

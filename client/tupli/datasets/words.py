@@ -110,15 +110,15 @@ def _grouped(schema: StepSchema, word: str) -> Callable[[list[Any]], Any]:
     return group
 
 
-def extra_names(schema: StepSchema) -> dict[str, int]:
-    """The extra facts, and the number of the first leaf of each."""
+def extra_names(schema: StepSchema) -> dict[str, range]:
+    """The extra facts, and the numbers of the leaves of each: none of an empty tuple or dict."""
     structure = _structure(schema, "extra")
     if not isinstance(structure, DictNode):
-        return {leaf.path.removeprefix("."): index for index, leaf in enumerate(schema.extra)}
+        return {leaf.path.removeprefix("."): range(i, i + 1) for i, leaf in enumerate(schema.extra)}
     out, index = {}, 0
     for name, node in structure.items.items():
-        out[name] = index
-        index += len(node.leaves())
+        out[name] = range(index, index + len(node.leaves()))
+        index = out[name].stop
     return out
 
 

@@ -23,6 +23,7 @@ from tupli_schemas.ids import parse_id
 
 SHIP_ROWS: Final = 256
 SHIP_SECONDS: Final = 0.1
+_DONE_POLL: Final = 0.002
 
 
 class StreamJob:
@@ -241,7 +242,11 @@ class StreamJob:
 
     def wait_done(self, deadline: float) -> bool:
         """Whether everything was acknowledged before the deadline (monotonic)."""
-        return self.done.wait(max(deadline - time.monotonic(), 0.0))
+        while not self.done.is_set():  # not `wait`: interrupted by Ctrl-C it can leave the event's lock held
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_DONE_POLL)
+        return True
 
     def _skip_acknowledged(self, segment: Segment) -> bool:
         """Read past what an earlier process delivered; true when something was skipped."""

@@ -6,6 +6,7 @@ while segments are needed all the time. The environment's threads never wait for
 
 import atexit
 import os
+import queue
 import random
 import threading
 import time
@@ -43,6 +44,30 @@ class _Server:
     told: str = ""
 
 
+class _Bell:
+    """Wakes a thread, also where Ctrl-C may come at any line.
+
+    An interrupted `threading.Event.set` can leave the event's lock held, and the next one waits for ever;
+    `queue.SimpleQueue` is written for signal handlers.
+    """
+
+    def __init__(self) -> None:
+        self._rings: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def ring(self) -> None:
+        """Let `wait` return, now or when it is called."""
+        self._rings.put(None)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for a ring; all that came so far count as one."""
+        try:
+            self._rings.get(timeout=max(seconds, 0.0))
+            while True:
+                self._rings.get_nowait()
+        except queue.Empty:
+            return
+
+
 class Background:
     """The threads, and the streams they look after."""
 
@@ -51,8 +76,8 @@ class Background:
         self._lock = threading.Lock()
         self._jobs: list[StreamJob] = []
         self._servers: dict[int, _Server] = {}
-        self._event = threading.Event()
-        self._entered = threading.Event()
+        self._woken = _Bell()
+        self._entered = _Bell()
         self._threads: list[threading.Thread] = []
         self._adopted: set[tuple[str, str, str]] = set()
         self._to_adopt: list[tuple[SpoolDirectory, Transport]] = []
@@ -70,7 +95,7 @@ class Background:
                     thread = threading.Thread(target=work, name=name, daemon=True)
                     self._threads.append(thread)
                     thread.start()
-        self._event.set()
+        self._woken.ring()
 
     def adopt(self, directory: SpoolDirectory, transport: Transport) -> None:
         """Deliver, besides, what dead processes left in this spool for this server; looked for once."""
@@ -89,11 +114,11 @@ class Background:
 
     def wake(self) -> None:
         """Look now whether something should be shipped."""
-        self._event.set()
+        self._woken.ring()
 
     def entered(self) -> None:
         """A segment was begun: the next one should be made."""
-        self._entered.set()
+        self._entered.ring()
 
     def forget(self, job: StreamJob) -> None:
         """Leave a stream in the spool."""
@@ -116,8 +141,7 @@ class Background:
 
     def _ship_forever(self) -> None:
         while True:
-            self._event.wait(self._pause())
-            self._event.clear()
+            self._woken.wait(self._pause())
             try:
                 self._adopt()
                 while self.ship_once(time.monotonic()):
@@ -195,7 +219,6 @@ class Background:
         covered = time.monotonic()
         while True:
             self._entered.wait(POLL_SECONDS if self.jobs() else IDLE_SECONDS)
-            self._entered.clear()
             now = time.monotonic()
             cover = now - covered >= CHECKSUM_SECONDS
             covered = now if cover else covered

@@ -76,11 +76,13 @@ class SingleStream(RecordingStream):
         self._held = None
         self._over = False
         self.extra = {}
+        self.state = BUSY  # until it is done: what is interrupted is forgotten by whatever comes next
         try:
             self.abort_open("reset")
-            self.state = IDLE
             if self.active and self.config.benchmark is not None:
                 self._begin(observation, info, seed, options)
+            else:
+                self.state = IDLE
         except Exception as error:  # noqa: BLE001 - the recorder's edge: the run goes on, see `failed`
             self.failed(error)
 

@@ -180,6 +180,7 @@ class RecordingStream(abc.ABC):
     def end(self, *, reason: str = "ended", discarded: bool = False) -> None:
         """End what is open as aborted."""
         self.forget_held()
+        self.state = BUSY
         try:
             self.abort_open(reason, discarded=discarded)
         except Exception as error:  # noqa: BLE001 - the recorder's edge: the run goes on, see `failed`
@@ -297,13 +298,14 @@ class RecordingStream(abc.ABC):
 
     def publish(self) -> None:
         """Make what was written visible."""
-        self.writer.publish()
-        self._committed = (self.episodes.copy(), self._ordinal)
+        state = (self.episodes.copy(), self._ordinal)
+        self.writer.publish(state)
+        self._committed = state
 
     def rollback(self) -> None:
         """Forget what was written since the last `publish`: an interrupted or failed step."""
         if self.writer.opened:
-            self.writer.rollback()
+            self._committed = self.writer.rollback() or self._committed
             self.episodes, self._ordinal = self._committed[0].copy(), self._committed[1]
 
     def put_start(self, slot: int, *, seed: Any, options: Any, reset_info: bytes, started_at: int) -> None:
@@ -384,7 +386,12 @@ class RecordingStream(abc.ABC):
         return self.slots - self.episodes.count(0)
 
     def abort_open(self, reason: str, *, discarded: bool = False) -> None:
-        """End all open episodes as aborted; the observations that wait at the next block are their final ones."""
+        """End all open episodes as aborted; the observations that wait at the next block are their final ones.
+
+        What was interrupted half-way is forgotten first.
+        """
+        if self.state == BUSY:
+            self.rollback()
         if not any(self.episodes):
             return
         writer, now = self.writer, time.time_ns()
@@ -435,6 +442,7 @@ class RecordingStream(abc.ABC):
             return
         self.closed = True
         self.active = False
+        self.state = BUSY
         try:
             self.abort_open(reason)
         except Exception as error:  # noqa: BLE001 - closing must not fail the run; what is published is delivered

@@ -96,15 +96,18 @@ class VectorStream(RecordingStream):
         chosen = np.ones(self.slots, bool) if mask is None else np.asarray(mask, bool)
         self._ended[chosen] = False
         self.extra = {}
+        was, self.state = (
+            self.state,
+            BUSY,
+        )  # until it is done: what is interrupted is forgotten by whatever comes next
         try:
-            if mask is None or self.state == BUSY:
+            if mask is None or was == BUSY:
                 self._held = None
-                self.rollback()
                 self.abort_open("reset")
-                self.state = IDLE
             else:
                 self._abort_some({int(i) for i in np.flatnonzero(chosen)}, "reset")
             if not self.active or self.config.benchmark is None:
+                self.state = IDLE
                 return
             seeds = _seeds(seed, self.slots)
             starts = {
@@ -155,6 +158,7 @@ class VectorStream(RecordingStream):
             elif self.config.benchmark is not None:
                 starts = self._starts(ended, resetting, infos)
                 if starts:
+                    self.state = BUSY
                     self._begin(observations, starts)
         except Exception as error:  # noqa: BLE001 - the recorder's edge
             self.failed(error)
@@ -208,6 +212,7 @@ class VectorStream(RecordingStream):
         if self._held is not None:
             self._held.observations = copy.deepcopy(observations)
             self._held.starts |= starts
+            self.state = FIRST
             return
         leaves = None
         if self.structures is not None:

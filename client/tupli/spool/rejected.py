@@ -12,8 +12,11 @@ class Rejected:
     """Events of one stream that were refused for one reason, as `tupli spool status` shows them.
 
     Attributes:
-        events: How many. first: Least number of theirs in the stream. last: Greatest.
-        code: Of the problem. detail: What it says of the first of them.
+        events: How many.
+        first: Least number of theirs in the stream.
+        last: Greatest.
+        code: Of the problem.
+        detail: What it says of the first of them.
     """
 
     stream: str
@@ -60,11 +63,7 @@ def _about(file: Path) -> dict[str, Any]:
     try:
         told = orjson.loads(file.read_bytes())
         problem = told["problem"]
-        last = int(told["last"])
-    except (OSError, orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        code, detail = str(problem.get("code", "")), str(problem.get("detail", ""))
+        return out | {"last": int(told["last"]), "code": code, "detail": detail}
+    except (OSError, orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError, OverflowError):
         return out | {"code": "", "detail": "its document is damaged"}
-    return out | {
-        "last": last,
-        "code": str(problem.get("code", "")),
-        "detail": str(problem.get("detail", "")),
-    }

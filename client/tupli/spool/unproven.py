@@ -1,4 +1,6 @@
-"""What cannot be proven whole (decision 0007), after the machine was restarted or a file was damaged: never sent, and never thrown away.
+"""What cannot be proven whole (decision 0007), after the machine was restarted or a file was damaged.
+
+It is never sent, and never thrown away.
 
 <root>/unproven/<stream id>.json             what it is, with the stream's manifest and state as they were
 <root>/unproven/<stream id>-00000001.seg     the segment, with its checksums (`.sum`) beside it
@@ -30,7 +32,8 @@ class Doubt:
     Attributes:
         file: Where it is in the spool.
         why: What is wrong, for people.
-        rows: That are lost to the stream: neither proven nor acknowledged. proven: Rows before them that are.
+        rows: That are lost to the stream: neither proven nor acknowledged.
+        proven: Rows and control bytes before them that are.
         claimed: Rows, control bytes and whether it is closed, as its header says.
         whole: Whether nothing of it is believed, so that it leaves the spool.
     """
@@ -101,7 +104,7 @@ def set_aside(folder: Path, path: Path, manifest: Manifest, doubts: list[Doubt])
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     about = folder / f"{manifest.stream}.json"
-    segments = _read(about).get("segments", {})
+    segments = _dict(_read(about), "segments")
     for doubt in doubts:
         segments.setdefault(
             doubt.file.name,
@@ -127,13 +130,13 @@ def unproven(folder: Path) -> Iterator[Unproven]:
     """What is kept, stream by stream."""
     for about in sorted(folder.glob("*.json")):
         told = _read(about)
-        manifest = told.get("manifest", {})
-        benchmark = manifest.get("benchmark", {})
+        manifest = _dict(told, "manifest")
+        benchmark = _dict(manifest, "benchmark")
         yield Unproven(
             stream=about.stem,
             benchmark=str(benchmark.get("name") or benchmark.get("id", "")),
             address=str(manifest.get("address", "")),
-            rows=sum(int(segment["rows"]) for segment in told.get("segments", {}).values()),
+            rows=sum(_rows(segment) for segment in _dict(told, "segments").values()),
             bytes=sum(file.stat().st_size for file in folder.glob(f"{about.stem}-*.seg")),
             why=str(told.get("why", "its description is damaged")),
             folder=str(folder),
@@ -152,6 +155,18 @@ def _keep(file: Path, kept: Path) -> None:
         part.touch(0o600)
         shutil.copyfile(file, part)
         part.rename(kept)
+
+
+def _dict(told: dict[str, Any], name: str) -> dict[str, Any]:
+    """A member; empty where the document is damaged."""
+    value = told.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _rows(segment: Any) -> int:
+    """What a document says that a segment has; 0 where it is damaged."""
+    rows = segment.get("rows") if isinstance(segment, dict) else None
+    return rows if isinstance(rows, int) else 0
 
 
 def _read(about: Path) -> dict[str, Any]:

@@ -54,6 +54,8 @@ class StreamWriter:
         self._meta: dict[str, Any] = {}
         self._layout = Layout((), ())
         self._closing: list[tuple[Segment, int, int]] = []
+        self._goal: tuple[int, Any] = (0, None)
+        """The word that the last `publish` was to store, and what it was given."""
         self._dropped = False
         self._heap_per_row: float | None = None
         """Of the segment before; None in the first."""
@@ -143,23 +145,40 @@ class StreamWriter:
         self.largest_control = max(self.largest_control, len(raw))
         return at
 
-    def publish(self) -> None:
-        """Make everything before `row` visible; what was rolled away from is closed, the newest first."""
-        self.segment.word[0] = pack_word(self.row, self.control_at)
-        while self._closing:
-            segment, word, _ = self._closing.pop()
-            segment.word[0] = word
+    def publish(self, state: Any = None) -> None:
+        """Make everything before `row` visible; what was rolled away from is closed, the newest first.
 
-    def rollback(self) -> None:
-        """Forget what was not published. Segments that were begun meanwhile stay in the stream, empty."""
+        Ctrl-C may come between any two lines: `rollback` says by the `state` given here whether this took place.
+        """
+        word = pack_word(self.row, self.control_at)
+        self._goal = (word, state)
+        self.segment.word[0] = word
+        while self._closing:  # one by one, so that an interruption leaves what is not done in the list
+            segment, closed, _ = self._closing[-1]
+            segment.word[0] = closed
+            self._closing.pop()
+
+    def rollback(self) -> Any:
+        """Forget what was not published. Segments that were begun meanwhile stay in the stream, empty.
+
+        Returns:
+            What the last `publish` was given, if that took place, or None: it may have been interrupted.
+        """
+        if self._closing and self._closing[0][0].word[0] == self._closing[0][1]:
+            self._closing.clear()  # the oldest is closed last
+        word, state = self._goal
+        took_place = not self._closing and self.segment.word[0] == word
         if self._closing:
-            begun = [segment for segment, _, _ in self._closing[1:]] + [self.segment]
-            self.segment, _, self.heap_at = self._closing[0]
+            segment, _, self.heap_at = self._closing[0]
+            begun = [other for other, _, _ in self._closing[1:]] + [self.segment]
             self._closing.clear()
-            for segment in begun:
-                segment.word[0] = pack_word(0, 0, closed=True)
-            self.limit = self.segment.shape.rows - 2 * self.slots + 1
+            self.segment = segment
+            for other in begun:
+                if other is not segment:
+                    other.word[0] = pack_word(0, 0, closed=True)
+            self.limit = segment.shape.rows - 2 * self.slots + 1
         self.row, self.control_at, _ = self.segment.published()
+        return state if took_place else None
 
     def finish(self) -> None:
         """Publish, and mark that nothing follows."""

@@ -33,8 +33,8 @@ CONTEXT = Context(database="g", visibility=Visibility(EVE, frozenset({"lab"})), 
 SCHEMA = StepSchema(
     observation=(Leaf(".a", Cell("f4")), Leaf(".b", Cell("f4"))), action=(Leaf("", Cell("i8")),)
 )
-PAGE = [PageEpisode(EVE, EVE, make_id(1, 3), 4, is_whole=False)]
-BOB = [PageEpisode(EVE, make_id(1, 4), make_id(1, 5), 4, is_whole=True)]
+PAGE = [PageEpisode(EVE, EVE, make_id(1, 3), 4)]
+BOB = [PageEpisode(EVE, make_id(1, 4), make_id(1, 5), 4)]
 PIN = (Position(1, 0, 7),)
 SELECTION = Selection(benchmark_filter=F("name") == "x'; DROP", episode_filter=F("return") > 1)
 NEXT = F("next_observation.a") > 0
@@ -93,12 +93,16 @@ def test_a_statement_beyond_the_engine_s_limit_is_refused() -> None:
     assert MAX_SQL < 262_144
 
 
-def test_steps_of_episodes_that_are_not_whole_end_at_their_prefix() -> None:
-    query = read_steps(CONTEXT, steps())
-    assert "step < transform(concat(benchmark, owner, episode)" in query.text
-    whole = read_steps(CONTEXT, steps(page=[PageEpisode(EVE, EVE, EVE, 4, is_whole=True)]))
-    assert "transform" not in whole.text
-    assert all("is_final = 0" in one.text for one in (query, whole))
+def test_steps_end_where_the_listing_says() -> None:
+    other = replace(PAGE[0], episode=make_id(1, 9), n_tuples=5)
+    twin = replace(PAGE[0], owner=make_id(1, 9), n_tuples=5)
+    alike, numbers, texts = (
+        read_steps(CONTEXT, steps(page=[*PAGE, *more])) for more in ([], [other], [twin])
+    )
+    assert "step < {" in alike.text
+    assert "step < transform(reinterpretAsUInt64(substring(episode, 9))" in numbers.text
+    assert "step < transform(concat(benchmark, owner, episode)" in texts.text
+    assert all("is_final = 0" in one.text for one in (alike, numbers, texts))
 
 
 def test_only_one_s_own_episodes_are_read_without_their_publications() -> None:
@@ -110,19 +114,12 @@ def test_only_one_s_own_episodes_are_read_without_their_publications() -> None:
     assert f"owner = unhex({{{next(n for n, v in own.params.items() if v == EVE.hex())}:String}})" in own.text
 
 
-def test_a_page_that_came_before_the_pin_is_not_held_against_it() -> None:
-    row = {
-        "benchmark": EVE,
-        "owner": EVE,
-        "episode": EVE,
-        "n_tuples": 4,
-        "state": b"aborted",
-        "is_settled": 1,
-    }
-    settled, late = PageEpisode.of_row(row), PageEpisode.of_row(row | {"is_settled": 0})
-    assert "`offset` <=" not in read_steps(CONTEXT, steps(page=[settled], pin=PIN)).text
-    assert "`offset` <=" in read_steps(CONTEXT, steps(page=[settled, late], pin=PIN)).text
-    assert not PageEpisode.of_row(row | {"state": b"open"}).is_settled
+@pytest.mark.parametrize(
+    "members", [{}, {"tuple_filter": KEPT}, {"tuple_filter": NEXT}, {"next_observation": True}]
+)
+def test_no_row_is_read_that_came_behind_the_pin(members: dict[str, Any]) -> None:
+    for query in (read_steps, count_steps):
+        assert "`offset` <=" in query(CONTEXT, steps(page=PAGE + BOB, pin=PIN, **members)).text
 
 
 @pytest.mark.parametrize(
@@ -142,9 +139,8 @@ def test_only_what_a_filter_leaves_of_a_whole_page_is_sorted(members: dict[str, 
 
 
 def test_a_page_is_read_from_the_rows_of_a_listing() -> None:
-    row = {"benchmark": EVE, "owner": EVE, "episode": EVE, "n_tuples": 4, "state": b"open", "layout": b""}
-    assert PageEpisode.of_row(row) == PageEpisode(EVE, EVE, EVE, 4, is_whole=False)
-    assert PageEpisode.of_row(row | {"state": "aborted"}).is_whole
+    row = {"benchmark": EVE, "owner": EVE, "episode": EVE, "n_tuples": 4, "layout": b""}
+    assert PageEpisode.of_row(row) == PageEpisode(EVE, EVE, EVE, 4)
 
 
 def test_columns_by_the_words_of_the_interface() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from chdb import ChdbError
 
-from tupli_query.core.reader import Chunk, ReaderBusy, ReaderFailed, Statement
+from tupli_query.core.reader import Chunk, ReaderBusy, ReaderFailed, Statement, TooMuchToSort
 
 LOGGER = logging.getLogger(__name__)
 
@@ -28,6 +28,9 @@ _READ_SETTINGS: Final[dict[str, int | str]] = {
     "output_format_arrow_compression_method": "none",
     "output_format_arrow_string_as_string": 0,
 }
+
+_LIMIT_EXCEEDED: Final = "Code: 396."
+"""TOO_MANY_ROWS_OR_BYTES: our statements set no limit of this kind but the one on sorting."""
 
 _NUMBERS: Final = {
     **{name: name for name in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")},
@@ -235,7 +238,9 @@ def _with_settings(sql: str, **more: int | str) -> str:
 
 
 def _failed(statement: Statement, error: Exception) -> ReaderFailed:
-    return ReaderFailed(f"{error} [statement: {statement.text}]")
+    is_sorting = "max_bytes_to_sort" in statement.text and _LIMIT_EXCEEDED in str(error)
+    kind = TooMuchToSort if is_sorting else ReaderFailed
+    return kind(f"{error} [statement: {statement.text}]")
 
 
 def _drop(connection: Any) -> None:

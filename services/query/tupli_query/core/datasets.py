@@ -4,23 +4,26 @@ The first phase lists the matching episodes at the pinned position, page by page
 each page. A page is bounded, so memory stays flat whatever the dataset.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
 from tupli_query.core.context import Context
 from tupli_query.core.headers import episode_header
+from tupli_query.core.joined_schemas import has_facts
 from tupli_query.core.pages import MAX_PAGE_ROWS, EpisodePage, cut_pages, held_rows
 from tupli_query.core.planning import Plan, listed, planned, selection_of
-from tupli_query.core.reader import Chunk, ChunkStream, ReaderFailed, ReadSession, StoreReader
+from tupli_query.core.reader import Chunk, ChunkStream, ReadSession, StoreReader, TooMuchToSort
 from tupli_query.core.refusals import Refused
 from tupli_query.core.requests import DatasetRequest, Resume, position_json
 from tupli_query.core.schemas_of import SchemaGroup
-from tupli_query.core.sql import CompiledQuery
 from tupli_query.core.statements import count_episodes
 from tupli_query.core.step_statements import PageEpisode, StepsQuery, count_steps, read_steps, step_columns
 from tupli_query.core.stream import FrameStream, Parts
 from tupli_schemas.ids import id_text
+
+LOGGER = logging.getLogger(__name__)
 
 CHUNK_BYTES: Final = 4 * 1024 * 1024
 MAX_BLOCK_ROWS: Final = 65_536
@@ -111,15 +114,17 @@ def page_members(made: Plan, page: EpisodePage, resume: Resume | None) -> dict[s
     """What the frame before a page says.
 
     `rows` are the tuples of each episode that follow, where no filter decides. `extra` says, where episodes differ
-    in their extra facts, which column of the page's rows each of the answer's facts is, and null where it is absent.
+    in their extra facts, which column of the page's rows each leaf of the answer's facts is, and null where it is
+    absent; `facts` names those that are there, for an empty tuple has no leaf.
     """
     out: dict[str, Any] = {
         "first": page.first,
         "after": page.after,
         "ids": [id_text(item.row["episode"]) for item in page.listed],
     }
-    if made.dataset.is_joined and made.dataset.schema.extra:
-        out["extra"] = made.dataset.extra_columns(_group(made, page))
+    if made.dataset.is_joined and has_facts(made.dataset.schema):
+        group = _group(made, page)
+        out |= {"extra": made.dataset.extra_columns(group), "facts": made.dataset.facts_of(group)}
     if made.request.tuple_filter is None and made.request.limit is None:
         start, after_step = _start(page, resume)
         counts = [int(item.row["n_tuples"]) for item in page.listed]
@@ -196,18 +201,15 @@ class _Pages:
 
     def _begun(self, query: StepsQuery, block: int) -> tuple[ChunkStream, Chunk | None]:
         """The chunks of a page, the first one read: before it is there, the engine has no more to sort."""
-        statement = read_steps(self._made.context, query)
-        in_order = read_steps(self._made.context, replace(query, sorts=False))
         try:
-            return self._read(statement, block)
-        except ReaderFailed:
-            if statement.text == in_order.text:
-                raise
+            return self._read(query, block)
+        except TooMuchToSort:
+            LOGGER.info("a filter leaves too much to sort: the rest of the answer is read in order")
             self._sorts = False
-            return self._read(in_order, block)
+            return self._read(replace(query, sorts=False), block)
 
-    def _read(self, statement: CompiledQuery, block: int) -> tuple[ChunkStream, Chunk | None]:
-        chunks = self._session.open(statement, max_block_rows=block)
+    def _read(self, query: StepsQuery, block: int) -> tuple[ChunkStream, Chunk | None]:
+        chunks = self._session.open(read_steps(self._made.context, query), max_block_rows=block)
         return chunks, chunks.fetch()
 
 

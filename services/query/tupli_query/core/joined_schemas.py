@@ -2,7 +2,9 @@
 
 `env.extra(...)` in some episodes only gives two step schemas, and so two step tables. Observations and actions are the
 same arrays, so that the episodes are one dataset: each page of it is of one schema, and says which of the dataset's
-extra facts its rows have. (Episodes that alternate are a page each, some 20 ms.) A fact that some episodes lack is absent there; one that has two types is refused.
+extra facts its rows have. A fact that some episodes lack is absent there; one that has two types is refused.
+
+Episodes keep the order of the dataset, so that those that alternate are a page each, of some 20 ms.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,9 +53,20 @@ class DatasetSchema:
         own = {leaf.path: index for index, leaf in enumerate(group.schema.extra)}
         return [own.get(leaf.path) for leaf in self.schema.extra]
 
+    def facts_of(self, group: SchemaGroup) -> list[str]:
+        """The names of the group's extra facts."""
+        if group.schema.extra_structure is None:
+            return [leaf.path.removeprefix(".") for leaf in group.schema.extra]
+        return [name for name, _ in _facts(self.groups, group)]
+
     @cached_property
     def _by_text(self) -> Mapping[str, SchemaGroup]:
         return {text: group for group in self.groups for text in group.texts}
+
+
+def has_facts(schema: StepSchema) -> bool:
+    """Whether a step schema has extra facts; an empty tuple or dict is one without leaves."""
+    return bool(schema.extra) or schema.extra_structure is not None
 
 
 def joined(groups: Sequence[SchemaGroup], *, with_extra: bool) -> DatasetSchema:
@@ -65,7 +78,7 @@ def joined(groups: Sequence[SchemaGroup], *, with_extra: bool) -> DatasetSchema:
     base = replace(groups[0].schema, extra=(), extra_structure=None)
     if not with_extra or len(groups) == 1:
         return DatasetSchema(groups[0].schema if len(groups) == 1 else base, tuple(groups))
-    having = [group for group in groups if group.schema.extra]
+    having = [group for group in groups if has_facts(group.schema)]
     if all(group.schema.extra_structure is None for group in having):
         leaves, structure = _leaves(groups, having), None
     else:

@@ -5,8 +5,9 @@ Arrow stream as the engine wrote it. A *session* is one caller's right to stream
 them, and one session streams one statement at a time.
 
     ReaderError
-    ├── ReaderBusy    every session is taken: try again after `retry_after` seconds
-    └── ReaderFailed  the engine could not answer; its own words stay on the server
+    ├── ReaderBusy         every session is taken: try again after `retry_after` seconds
+    └── ReaderFailed       the engine could not answer; its own words stay on the server
+        └── TooMuchToSort  the statement's `max_bytes_to_sort` is too little for it
 """
 
 from dataclasses import dataclass
@@ -41,6 +42,10 @@ class ReaderFailed(ReaderError):
     """The engine could not answer. The message is for the log, never for a caller."""
 
 
+class TooMuchToSort(ReaderFailed):
+    """The engine gave up before the first row: the statement's `max_bytes_to_sort` is too little."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Some rows of a result: `data` is a complete Arrow stream of `rows` rows."""
@@ -56,6 +61,7 @@ class ChunkStream(Protocol):
         """The next chunk; None at the end.
 
         Raises:
+            TooMuchToSort: Before the first chunk.
             ReaderFailed: The engine gave up midway.
         """
 

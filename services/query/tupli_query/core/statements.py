@@ -80,7 +80,7 @@ EPISODE_COLUMNS: Final = (
     "offset",
     "ended_offset",
 )
-PAGE_COLUMNS: Final = ("benchmark", "owner", "episode", "layout", "n_tuples", "state")
+PAGE_COLUMNS: Final = ("benchmark", "owner", "episode", "layout", "n_tuples")
 """What `step_statements.PageEpisode.of_row` needs."""
 
 
@@ -186,24 +186,21 @@ def list_dataset(
     """As `list_episodes` behind `after`, with what a dataset is read by.
 
     `new_schema` is the step schema, NULL where it is that of the row before: many episodes share a long text.
-    `is_settled` says that the last record about the episode is not behind the selection's pin.
 
     Raises:
         FilterError: A filter means nothing at its level.
     """
     params = Params()
-    settled = TRUE if selection.pin is None else pinned(selection.pin, "`offset`", params)
     keys = ", ".join(f"k{i}" for i in range(len(order.terms)))
     listing = _listing(
-        tuple(dict.fromkeys((*columns, "step_schema", "is_settled"))),
+        tuple(dict.fromkeys((*columns, "step_schema"))),
         _chosen(context, selection, params),
         order,
         params,
         after=after,
         inclusive=False,
-        more=f"{settled} AS is_settled, ",
     )
-    shown = ", ".join(f"`{name}`" for name in (*columns, "is_settled") if name != "step_schema")
+    shown = ", ".join(f"`{name}`" for name in columns if name != "step_schema")
     text = (
         f"{_visible(context, params)}SELECT {shown}, {keys},\n"
         "  if(row_number() OVER w > 1 AND lagInFrame(step_schema) OVER w = step_schema, NULL, step_schema)"
@@ -315,13 +312,12 @@ def _listing(
     *,
     after: Cursor | None,
     inclusive: bool,
-    more: str = "",
 ) -> str:
     shown = ", ".join(f"`{name}`" for name in columns)
     behind = TRUE if after is None else order.behind(after, params, inclusive=inclusive)
     return (
         f"SELECT {shown}, {', '.join(f'k{i}' for i in range(len(order.terms)))}\n"
-        f"FROM (SELECT *, {more}{order.columns} FROM visible WHERE {chosen})\nWHERE {behind}\n{order.clause}"
+        f"FROM (SELECT *, {order.columns} FROM visible WHERE {chosen})\nWHERE {behind}\n{order.clause}"
     )
 
 
