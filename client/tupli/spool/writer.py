@@ -178,6 +178,8 @@ class StreamWriter:
                     other.word[0] = pack_word(0, 0, closed=True)
             self.limit = segment.shape.rows - 2 * self.slots + 1
         self.row, self.control_at, _ = self.segment.published()
+        # Steps that end nothing write no flags: what an interrupted end left there would be theirs.
+        self.segment.columns["flags"][self.row : self.row + 2 * self.slots + 1] = 0
         return state if took_place else None
 
     def finish(self) -> None:
@@ -221,9 +223,9 @@ class StreamWriter:
             segment = Segment.create(path, shape, self._meta)
         except OSError as error:
             raise SpoolFull(f"no segment of {size} bytes: {error.strerror}") from error
+        segment.populate()  # takes long: interrupted, the next one takes its place under the same number
         self._number += 1
         self._size = min(2 * self._size, MAX_SEGMENT)
-        segment.populate()
         return segment
 
     def _control(self, segment: Segment) -> int:
