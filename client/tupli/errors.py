@@ -9,21 +9,28 @@
     ├── IntegrityError         data does not match its digest
     ├── SpoolFull              recording was stopped because the spool had no room
     ├── UntrustedEnvironment   an environment that is not loaded from a server's word alone
-    └── TupliStorageError      the seed's name for what a storage raises
+    ├── TupliStorageError      the seed's name for what a storage raises
+    └── ContractError          a filter, a value or an event that cannot mean anything (`FilterError` and others)
 
 `TupliWarning` is what a run is told when recording met something that must not stop it.
 """
 
+from tupli_schemas.errors import TupliError
 from tupli_schemas.problems import Problem
 
-
-class TupliError(Exception):
-    """Root of what the client raises; `problem` is the server's document, when there is one."""
-
-    def __init__(self, message: str = "", *, place: str = "", problem: Problem | None = None) -> None:
-        super().__init__(f"{place}: {message}" if place else message)
-        self.place = place
-        self.problem = problem
+__all__ = [
+    "AuthError",
+    "Conflict",
+    "IntegrityError",
+    "InvalidInput",
+    "NotFound",
+    "SpoolFull",
+    "TransportError",
+    "TupliError",
+    "TupliStorageError",
+    "TupliWarning",
+    "UntrustedEnvironment",
+]
 
 
 class TransportError(TupliError):

@@ -8,17 +8,31 @@
     ├── ValueCodecError canonical bytes that cannot be decoded
     └── FilterError     a filter that cannot mean anything
 
-Every error names the place (`place`) in the words of whoever wrote the input.
+Every error names the place (`place`) in the words of whoever wrote the input. They are `TupliError`s, as what the
+client raises.
 """
 
+from typing import TYPE_CHECKING
 
-class ContractError(ValueError):
+if TYPE_CHECKING:
+    from tupli_schemas.problems import Problem
+
+
+class TupliError(Exception):
+    """Root of what is raised on purpose; `problem` is the server's document, when there is one."""
+
+    def __init__(self, message: str = "", *, place: str = "", problem: "Problem | None" = None) -> None:
+        super().__init__(f"{place}: {message}" if place else message)
+        self.place = place
+        self.problem = problem
+
+
+class ContractError(TupliError, ValueError):
     """Input that breaks a contract; `place` says where."""
 
     def __init__(self, message: str, *, place: str = "") -> None:
-        super().__init__(f"{place}: {message}" if place else message)
+        super().__init__(message, place=place)
         self.reason = message
-        self.place = place
 
 
 class InvalidId(ContractError):

@@ -197,16 +197,17 @@ def test_extra_annotations_and_discarding(setup: Setup) -> None:
     with setup.record(Line(ends_at=3), metadata={"site": "lab"}, policy="p", publish_in="lab") as env:
         env.reset(seed=4, options={"level": 2})
         for i in range(3):
-            env.extra(logprob=-0.5 * i, value=np.float32(i))
+            env.extra(logprob=-0.5 * i, **({"value": np.float32(i)} if i < 2 else {}))  # then NaN
             env.step(ACT)
             env.annotate(seen=i)
         env.reset()
-        env.extra(logprob=1.0)  # `value` is not known: NaN
+        env.extra(logprob=1.0)  # this episode has no `value`
         env.step(ACT)
         env.discard_episode()
     one, two = setup.runs()
     assert [x["logprob"] for x in one.extra] == [0.0, -0.5, -1.0]
-    assert np.isnan(two.extra[0]["value"])
+    assert np.isnan(one.extra[2]["value"])
+    assert two.extra == [{"logprob": 1.0}]
     assert one.start is not None
     assert one.end is not None
     assert two.end is not None
@@ -467,3 +468,28 @@ def test_a_normalising_wrapper_under_the_recording_warns(setup: Setup) -> None:
     with pytest.warns(TupliWarning, match="NormalizeReward"):
         env = setup.record(gymnasium.wrappers.NormalizeReward(Line()))
     env.close()
+
+
+def test_which_extra_facts_an_episode_has_is_known_at_its_first_step(setup: Setup) -> None:
+    told: list[dict[str, Any]] = [{}, {"lp": 0.5, "opt": 3}, {"lp": 0.5, "opt": 3}, {}, {"opt": 4}]
+    with setup.record(Line(ends_at=3)) as env:
+        for extra in told:
+            env.reset()
+            for _ in range(3):
+                if extra:
+                    env.extra(**extra)
+                env.step(ACT)
+    runs = [run for run in setup.runs() if run.end is not None and not run.end.discarded]
+    assert [run.extra for run in runs] == [[extra] * 3 if extra else [] for extra in told]
+    assert all(run.end is not None and (run.end.n_steps, run.end.aborted) == (3, False) for run in runs)
+    assert len({run.start.stream for run in runs if run.start is not None}) == 1
+
+
+def test_metadata_named_like_a_field_is_told(setup: Setup) -> None:
+    with setup.record(Line(ends_at=3), metadata={"status": "x"}) as env:
+        with pytest.warns(TupliWarning, match="'status' is named like a field"):
+            env.reset()
+            env.step(ACT)
+        env.annotate(seed=5, mine=1)
+        with pytest.warns(TupliWarning, match="metadata.seed"):
+            env.reset()

@@ -20,7 +20,8 @@ from tupli.errors import IntegrityError, TransportError
 from tupli_schemas.ids import parse_id
 
 QUERY_PATH: Final = "/query/v1/datasets/query"
-RETRIES: Final = 6
+RETRIES: Final = 10
+"""Some 25 seconds: as long as a server may take to start again."""
 MAX_PAUSE_SECONDS: Final = 5.0
 
 Ints = npt.NDArray[np.int64]

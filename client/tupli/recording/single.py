@@ -64,6 +64,10 @@ class SingleStream(RecordingStream):
         super().__init__(config, 1)
         self.short_way = config.metadata_callback is None and config.info_keys is None
         self._held: _Held | None = None
+        self._begun: tuple[_Held, Any, int] | None = None
+        """How the running episode began, and at which row of which segment."""
+        self._tells_extra = False
+        """Whether extra facts were ever told: which an episode has is known at its first step."""
         self._over = False
         """Whether the last episode ended by itself, and no reset was made since."""
         self._state: Any = None
@@ -145,6 +149,16 @@ class SingleStream(RecordingStream):
         if self.state == RUN:
             self.state = CAREFUL
 
+    def set_extra(self, values: Mapping[str, Any]) -> None:
+        """Facts of the behaviour policy for the step to come."""
+        if not self._tells_extra:
+            self._tells_extra = True
+            try:
+                self._begin_again()
+            except Exception as error:  # noqa: BLE001 - the recorder's edge
+                self.failed(error)
+        super().set_extra(values)
+
     def annotate(self, metadata: Mapping[str, Any], slot: int = 0) -> None:
         """Metadata of the running episode, or of the one that just ended."""
         try:
@@ -187,15 +201,27 @@ class SingleStream(RecordingStream):
                 self.structures[0].flatten(observation)
             except SchemaMismatch:
                 self.schema = self.structures = None  # this episode gets a step schema of its own
-        if self.structures is None:
-            held.observation = copy.deepcopy(observation)
+        held.observation = copy.deepcopy(observation)
+        if self.structures is None or self._tells_extra:
             self._held = held
             self.metadata[0] = {}
             self.state = FIRST
             return
         self._start(held)
+        self._begun = (held, self.writer.segment, self.writer.row)
         self.publish()
         self._ready()
+
+    def _begin_again(self) -> None:
+        """Take the episode's beginning back, if it has no step yet: its step schema is not the one that it got."""
+        if self._begun is None or self.state not in (RUN, CAREFUL):
+            return
+        held, segment, row = self._begun
+        if self.writer.segment is segment and self.writer.row == row:
+            metadata = self.metadata[0]
+            self.end(reason="extra facts before the first step", discarded=True)
+            self._held, self.metadata[0] = held, metadata
+            self.state = FIRST
 
     def _start(self, held: _Held) -> None:
         writer = self.writer
@@ -211,18 +237,26 @@ class SingleStream(RecordingStream):
 
     def _first_step(self, held: _Held, observation: Any, reward: Any) -> None:
         """Make the step schema of the first reset and step, and write what was held."""
-        config = self.config
+        config, known, dtype = self.config, self.structures, str(np.asarray(reward).dtype)
+        if known is None:
+            space = config.observation_space
+            observations = self.misfits.widened(
+                "o", structure_of_values(space, held.observation, observation)
+            )
+            actions = self.misfits.widened("a", structure_of_space(config.action_space, held.action))
+        else:  # only the extra facts are another episode's
+            observations, actions = known[:2]
+            dtype = self.schema.reward_dtype if self.schema is not None else dtype
         schema = step_schema_of(
-            self.misfits.widened(
-                "o", structure_of_values(config.observation_space, held.observation, observation)
-            ),
-            self.misfits.widened("a", structure_of_space(config.action_space, held.action)),
+            observations,
+            actions,
             self.misfits.extras(held.extra),
             observation_space_json=config.observation_space,
             action_space_json=config.action_space,
-            reward_dtype=str(np.asarray(reward).dtype),
+            reward_dtype=dtype,
         )
-        self.open_schema(schema)
+        if schema != self.schema:
+            self.open_schema(schema)
         self._start(held)
         self.extra = held.extra
         retry_in_new_segment(self, lambda: self._put_action(held.action))

@@ -32,6 +32,7 @@ from tupli.spool.writer import HeapFull, StreamWriter
 from tupli_schemas.errors import SchemaMismatch
 from tupli_schemas.events import MAX_EVENT_BYTES
 from tupli_schemas.ids import id_text, make_id
+from tupli_schemas.keys import EPISODE_FIELDS
 from tupli_schemas.spaces import Structure, group_structure
 from tupli_schemas.steps import MAX_CELL_BYTES, StepSchema
 
@@ -139,6 +140,12 @@ class RecordingStream(abc.ABC):
                 return
             self._warned.add(once)
         tell(message)
+
+    def check_names(self, metadata: Mapping[str, Any]) -> None:
+        """Tell of metadata that is named like a field of episodes."""
+        for name in sorted(set(EPISODE_FIELDS) & metadata.keys()):
+            told = f"metadata {name!r} is named like a field of episodes: in filters it is 'metadata.{name}'"
+            self.warn(told, once=f"metadata {name}")
 
     # --- switches -------------------------------------------------------------------------------------------
 
@@ -323,6 +330,7 @@ class RecordingStream(abc.ABC):
             )
         if len(payload) > 2 * MAX_CELL_BYTES:
             raise SchemaMismatch(f"options and metadata of {len(payload)} bytes")
+        self.check_names(self.config.metadata)
         self._ordinal += 1
         raw = self._start_bytes(slot, started_at, payload)
         if not self.writer.has_control(len(raw), reserve=self.slots):
@@ -353,6 +361,7 @@ class RecordingStream(abc.ABC):
     def put_end(self, slot: int, *, flags: int, reason: str = "", ended_at: int) -> None:
         """Append an episode's end, after its rows."""
         metadata = self.metadata[slot] or None
+        self.check_names(metadata or {})
         raw = self._end_bytes(slot, flags, control.payload_of(reason=reason, metadata=metadata), ended_at)
         writer = self.writer
         if not writer.has_control(len(raw), reserve=self.open_count() - 1):
@@ -413,6 +422,7 @@ class RecordingStream(abc.ABC):
         episode = self.last_episodes[slot] if episode is None else episode
         if not episode or not self.writer.opened:
             return
+        self.check_names(metadata)
         raw = control.encode(
             Kind.AMEND,
             slot=slot,
