@@ -487,8 +487,8 @@ def test_which_extra_facts_an_episode_has_is_known_at_its_first_step(setup: Setu
 
 def test_metadata_named_like_a_field_is_told(setup: Setup) -> None:
     with setup.record(Line(ends_at=3), metadata={"status": "x"}) as env:
+        env.reset()
         with pytest.warns(TupliWarning, match="'status' is named like a field"):
-            env.reset()
             env.step(ACT)
         env.annotate(seed=5, mine=1)
         with pytest.warns(TupliWarning, match="metadata.seed"):
