@@ -64,8 +64,8 @@ class SingleStream(RecordingStream):
         super().__init__(config, 1)
         self.short_way = config.metadata_callback is None and config.info_keys is None
         self._held: _Held | None = None
-        self._begun: tuple[_Held, Any, int] | None = None
-        """How the running episode began, and at which row of which segment."""
+        self._begun: tuple[_Held, int, int] | None = None
+        """How the running episode began, and at which row of the segment of which number."""
         self._tells_extra = False
         """Whether extra facts were ever told: which an episode has is known at its first step."""
         self._over = False
@@ -208,7 +208,7 @@ class SingleStream(RecordingStream):
             self.state = FIRST
             return
         self._start(held)
-        self._begun = (held, self.writer.segment, self.writer.row)
+        self._begun = (held, self.writer.segment.number, self.writer.row)
         self.publish()
         self._ready()
 
@@ -216,8 +216,8 @@ class SingleStream(RecordingStream):
         """Take the episode's beginning back, if it has no step yet: its step schema is not the one that it got."""
         if self._begun is None or self.state not in (RUN, CAREFUL):
             return
-        held, segment, row = self._begun
-        if self.writer.segment is segment and self.writer.row == row:
+        held, number, row = self._begun
+        if (self.writer.segment.number, self.writer.row) == (number, row):
             metadata = self.metadata[0]
             self.end(reason="extra facts before the first step", discarded=True)
             self._held, self.metadata[0] = held, metadata

@@ -123,7 +123,8 @@ class SpoolDirectory:
         """
         used = self.used()
         if used + size > self.limit:
-            raise SpoolFull(f"the spool {self.root} holds {used} bytes of at most {self.limit}")
+            told = f"the spool {self.root} holds {used} bytes of at most {self.limit}, and a segment needs {size}"
+            raise SpoolFull(told)
         disk = shutil.disk_usage(self.root)
         reserve = min(FREE_DISK, disk.total // FREE_SHARE)
         if disk.free < size + reserve:
