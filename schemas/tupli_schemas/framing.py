@@ -11,7 +11,7 @@ decompressed, so a body that lies about its size costs no memory. Nothing inside
 import enum
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,43 +53,30 @@ def encode_frame(kind: Kind, payload: bytes | memoryview, *, compress: bool = Fa
     Raises:
         FrameError: The payload is larger.
     """
-    return b"".join(frame_parts(kind, payload, compress=compress))
+    if compress and 0 < len(payload) <= MAX_FRAME_BYTES:
+        packed: bytes = pa.Codec("zstd").compress(payload, asbytes=True)
+        if len(packed) < len(payload):
+            return _header(kind, FLAG_ZSTD, len(payload), (packed,)) + packed
+    return b"".join(frame_parts(kind, payload))
 
 
-def frame_parts(
-    kind: Kind, payload: bytes | memoryview, *, compress: bool = False
-) -> tuple[bytes, bytes | memoryview]:
-    """The frame of `payload` as its header and what is stored, so that large payloads are not copied.
-
-    Raises:
-        FrameError: The payload is larger than `MAX_FRAME_BYTES`.
-    """
-    raw_size = len(payload)
-    if raw_size > MAX_FRAME_BYTES:
-        raise FrameError(f"a frame has at most {MAX_FRAME_BYTES} bytes, not {raw_size}")
-    stored: bytes | memoryview = payload
-    flags = 0
-    if compress and raw_size:
-        packed = pa.Codec("zstd").compress(payload, asbytes=True)
-        if len(packed) < raw_size:
-            stored, flags = packed, FLAG_ZSTD
-    header = HEADER.pack(MAGIC, kind, flags, raw_size, len(stored), xxhash.xxh3_64_intdigest(stored))
-    return header, stored
-
-
-def frame_of_parts(kind: Kind, *payload: bytes) -> tuple[bytes, ...]:
-    """The frame of a payload that comes in parts: its header and the parts as they are, none of them copied.
+def frame_parts(kind: Kind, *payload: bytes | memoryview) -> tuple[bytes, *tuple[bytes | memoryview, ...]]:
+    """The frame of a payload, which may come in parts: its header and the parts as they are, none of them copied.
 
     Raises:
         FrameError: The payload is larger than `MAX_FRAME_BYTES`.
     """
     size = sum(map(len, payload))
-    if size > MAX_FRAME_BYTES:
-        raise FrameError(f"a frame has at most {MAX_FRAME_BYTES} bytes, not {size}")
+    return _header(kind, 0, size, payload), *payload
+
+
+def _header(kind: Kind, flags: int, raw_size: int, stored: Sequence[bytes | memoryview]) -> bytes:
+    if raw_size > MAX_FRAME_BYTES:
+        raise FrameError(f"a frame has at most {MAX_FRAME_BYTES} bytes, not {raw_size}")
     checksum = xxhash.xxh3_64()
-    for part in payload:
+    for part in stored:
         checksum.update(part)
-    return HEADER.pack(MAGIC, kind, 0, size, size, checksum.intdigest()), *payload
+    return HEADER.pack(MAGIC, kind, flags, raw_size, sum(map(len, stored)), checksum.intdigest())
 
 
 @dataclass(frozen=True, slots=True)

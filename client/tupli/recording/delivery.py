@@ -17,7 +17,7 @@ from tupli.spool.reader import Outgoing
 from tupli.transport.base import Transport
 from tupli_schemas.errors import FrameError
 from tupli_schemas.events import StepsRecorded, encode_event, encode_rows, event_parts
-from tupli_schemas.framing import Kind, frame_of_parts
+from tupli_schemas.framing import Kind, frame_parts
 from tupli_schemas.ids import id_text
 
 
@@ -43,7 +43,7 @@ class Item:
 
     sink: Sink
     outgoing: Outgoing
-    frame: tuple[bytes, ...]
+    frame: tuple[bytes | memoryview, ...]
     is_last: bool = True
     refused: TupliError | None = None
 
@@ -59,7 +59,7 @@ def item_of(sink: Sink, outgoing: Outgoing, *, is_last: bool = True) -> Item:
     Raises:
         FrameError: It is too large for any request.
     """
-    return Item(sink, outgoing, frame_of_parts(Kind.EVENT, *event_parts(outgoing.event)), is_last)
+    return Item(sink, outgoing, frame_parts(Kind.EVENT, *event_parts(outgoing.event)), is_last)
 
 
 def framed(sink: Sink, events: Iterable[Outgoing]) -> list[Item]:

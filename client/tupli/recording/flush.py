@@ -234,7 +234,7 @@ def stream_status(path: Path) -> StreamStatus | None:
         address=manifest.address,
         benchmark=manifest.benchmark.name or manifest.benchmark.id,
         episodes=_episodes_of(segments, whole=manifest.owner.from_this_boot),
-        rows=sum(max(s.published()[0] - unpack_word(s.acknowledged[0])[0], 0) for s in segments),
+        rows=sum(segment.unacknowledged for segment in segments),
         bytes=sum(s.size for s in segments),
         alive=manifest.owner.is_this_process or is_alive(manifest),
         problem=problem,

@@ -80,7 +80,7 @@ class StreamJob:
         """Rows in the spool that the server has not acknowledged."""
         # Lists are made at once; the deques change while they are walked over.
         segments = [*list(self._segments), *(segment for segment, _ in list(self._releasable))]
-        return sum(max(s.published()[0] - unpack_word(s.acknowledged[0])[0], 0) for s in segments)
+        return sum(segment.unacknowledged for segment in segments)
 
     @property
     def visible_number(self) -> int:

@@ -102,7 +102,6 @@ class SingleStream(RecordingStream):
                     )
                 return
             if state == BUSY:
-                self.rollback()
                 self.abort_open("interrupted")
                 self.state = IDLE
                 return

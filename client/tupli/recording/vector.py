@@ -122,7 +122,6 @@ class VectorStream(RecordingStream):
         """The actions of the next step."""
         try:
             if self.state == BUSY:
-                self.rollback()
                 self.abort_open("interrupted")
                 self._held = None
                 self.state = IDLE

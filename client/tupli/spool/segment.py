@@ -84,6 +84,11 @@ class Segment:
         """Whether nothing more will come, and everything is acknowledged."""
         return bool(self.word[0] & CLOSED) and self.acknowledged[0] | CLOSED == self.word[0]
 
+    @property
+    def unacknowledged(self) -> int:
+        """Rows that are published, and that the server has not acknowledged."""
+        return max(self.published()[0] - unpack_word(self.acknowledged[0])[0], 0)
+
     def acknowledge(self, rows: int, control: int) -> None:
         """Say that the server holds everything up to here."""
         self.acknowledged[0] = pack_word(rows, control)
