@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks.harness import fresh, server
 from benchmarks.results import Result
@@ -46,9 +47,9 @@ def measure(folder: Path, spool: Path) -> Iterator[Result]:
             )
 
 
-def duplicate(connection: object) -> str:
+def duplicate(connection: Any) -> str:
     """Write a fifth of the largest step table again, as a later repetition, and keep it from being merged."""
-    query = connection.query  # type: ignore[attr-defined]  # chdb ships no types
+    query = connection.query
     table = (
         query(
             "SELECT database || '.' || table FROM system.parts WHERE active AND table LIKE 'steps_%' "
@@ -67,9 +68,9 @@ def duplicate(connection: object) -> str:
     return str(table)
 
 
-def count(connection: object, table: str, threshold: float) -> float:
+def count(connection: Any, table: str, threshold: float) -> float:
     """Seconds that the engine takes to count, with the settings that our queries have."""
-    query = connection.query  # type: ignore[attr-defined]  # chdb ships no types
+    query = connection.query
     start = time.perf_counter()
     query(
         f"SELECT count() FROM {table} FINAL WHERE NOT is_final AND o0[4] > {threshold} AND benchmark IN "

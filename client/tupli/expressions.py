@@ -28,7 +28,7 @@ from tupli_schemas.filters import (
     FilterNE,
     FilterOR,
 )
-from tupli_schemas.paths import escape_key
+from tupli_schemas.paths import read_quoted
 
 MAX_LENGTH: Final = 100_000
 MAX_NESTING: Final = 64
@@ -284,7 +284,7 @@ class _Parser:
             return _Operand(token.at, value=_CONSTANTS[token.text.lower()])
         if token.text.lower() in _NOTHING:
             self._fail("nothing compares with None: write `exists KEY` or `not exists KEY`", token.at)
-        return _Operand(token.at, key=re.sub("`([^`]*)`", lambda match: escape_key(match[1]), token.text))
+        return _Operand(token.at, key=read_quoted(token.text))
 
     def _unquoted(self, token: _Token) -> str:
         def plain(match: re.Match[str]) -> str:

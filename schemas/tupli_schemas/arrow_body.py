@@ -1,7 +1,8 @@
 """Untrusted Arrow: a body that must hold one record batch of a known schema, and nothing else.
 
 The schema is compared before any column is read, compression is refused before anything could be inflated
-(1.9 kB can become 50 MB), and `validate(full=True)` stands between the bytes and everything that trusts offsets.
+(1.9 kB can become 50 MB), and `validate(full=True)` stands between the bytes and everything that trusts
+offsets.
 """
 
 import struct
@@ -27,11 +28,12 @@ def read_one_batch(
 ) -> pa.RecordBatch:
     """The record batch of an Arrow stream that holds exactly one.
 
-    `schema_message` is what this version of Arrow begins a stream of the schema with, if it is known: of a body
-    that begins with it the schema need not be read, which is half of the work for a few rows.
+    `schema_message` is what this version of Arrow begins a stream of the schema with, if it is known: of a
+    body that begins with it the schema need not be read, which is half of the work for a few rows.
 
     Raises:
-        EventError: The bytes are cut or damaged, hold something else or something more, are compressed, or nulls.
+        EventError: The bytes are cut or damaged, hold something else or something more, are compressed, or
+            nulls.
     """
     try:
         batch = _read(body, schema, place, schema_message)
@@ -74,7 +76,10 @@ def _read(body: bytes, schema: pa.Schema, place: str, schema_message: bytes) -> 
 
 
 def _message_after(source: pa.BufferReader, at: int) -> pa.Message | None:
-    """The record batch at this place; None if there is anything else, of which a full look says what is wrong."""
+    """The record batch at this place.
+
+    None if there is anything else, of which a full look says what is wrong.
+    """
     source.seek(at)
     try:
         message = pa.ipc.read_message(source)
@@ -108,9 +113,9 @@ def _messages(source: pa.BufferReader, place: str) -> list[pa.Message]:
 def _look_into(metadata: bytes) -> tuple[bool, bool]:
     """Whether a `Message` flatbuffer holds a `RecordBatch` with compression, and whether with nulls.
 
-    With nulls means that a column, or the elements of one, declare some, or an unknown number of them. What declares
-    none has none: Arrow does not look at its validity bits then. pyarrow has no question for either. Arrow has verified
-    the flatbuffer when it read the message; offsets outside are refused here all the same.
+    With nulls means that a column, or the elements of one, declare some, or an unknown number of them. What
+    declares none has none: Arrow does not look at its validity bits then. pyarrow has no question for either.
+    Arrow has verified the flatbuffer when it read the message; offsets outside are refused here all the same.
     """
     try:
         header = _field(metadata, _u32(metadata, 0), _HEADER_FIELD)

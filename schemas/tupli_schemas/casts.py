@@ -1,4 +1,4 @@
-"""Exact casts between numeric dtypes: every value, every NaN payload and every sign comes back, or it is refused."""
+"""Exact casts between numeric dtypes: every value, NaN payload and sign comes back, or is refused."""
 
 from typing import Any, Final
 

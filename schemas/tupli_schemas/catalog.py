@@ -1,7 +1,7 @@
 """Catalogue commands (topic `tupli.catalog.v1`) and their verdicts.
 
-A command is appended as it is; whether it succeeded is what the projection (a pure fold of the topic) says of it.
-`command_id` is the caller's idempotency key: the same key by the same subject is the same command.
+A command is appended as it is; whether it succeeded is what the projection (a pure fold of the topic) says of
+it. `command_id` is the caller's idempotency key: the same key by the same subject is the same command.
 """
 
 from dataclasses import dataclass, field, fields

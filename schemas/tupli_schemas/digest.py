@@ -1,4 +1,4 @@
-"""An episode's content digest: XXH3-128, the same however its rows were cut, here and from a store or an export.
+"""An episode's content digest: XXH3-128, the same however rows were cut, here and from a store or an export.
 
 Rows fall into chunks of 1,024 step indices. In a chunk each column has a digest of its own: of its cells as
 little-endian bytes, and for columns of bytes of their lengths (u64) too. The episode's digest is that of the
@@ -75,14 +75,18 @@ class EpisodeDigest:
         return self._next_step
 
     def state(self) -> bytes:
-        """The chunks that are complete, for `resume`; rows from step `CHUNK_STEPS * chunks` on come again then."""
+        """The chunks that are complete, for `resume`.
+
+        Rows from step `CHUNK_STEPS * chunks` on come again then.
+        """
         return b"".join(b"".join(of_chunk) for of_chunk in zip(*self._done.values(), strict=True))
 
     def update(self, batch: pa.RecordBatch) -> None:
         """Add rows of the episode (columns may be in any order, and more than the layout's).
 
         Raises:
-            SchemaMismatch: A column is missing or of another type, or steps do not go on from `next_step` one by one.
+            SchemaMismatch: A column is missing or of another type, or steps do not go on from `next_step` one
+                by one.
         """
         rows, first = batch.num_rows, self._next_step
         cells = cells_of(batch, self._layout)

@@ -8,8 +8,8 @@
     ├── ValueCodecError canonical bytes that cannot be decoded
     └── FilterError     a filter that cannot mean anything
 
-Every error names the place (`place`) in the words of whoever wrote the input. They are `TupliError`s, as what the
-client raises.
+Every error names the place (`place`) in the words of whoever wrote the input. They are `TupliError`s, as what
+the client raises.
 """
 
 from typing import TYPE_CHECKING

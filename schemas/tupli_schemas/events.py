@@ -60,7 +60,8 @@ class BenchmarkRef:
 class EpisodeStarted:
     """An episode began with a reset.
 
-    `options`, `reset_info` and `metadata` are values in the tagged JSON of `values`; times are Unix nanoseconds.
+    `options`, `reset_info` and `metadata` are values in the tagged JSON of `values`; times are Unix
+    nanoseconds.
     """
 
     NAME: ClassVar = "EpisodeStarted"
@@ -179,7 +180,7 @@ def encode_event(event: Event) -> bytes:
 
 
 def event_parts(event: Event) -> tuple[bytes, bytes]:
-    """The event's bytes in two parts, so that a large body is not copied: the head with its length, and the body."""
+    """The event's bytes in two parts, so that a body is not copied: the head with its length; the body."""
     head: dict[str, Any] = {"event": event.NAME, "version": event.VERSION}
     for name in _MEMBERS[event.NAME]:
         if name != "body":

@@ -118,7 +118,10 @@ class _Choices:
 
 
 def _refuse_strangers(data: dict[str, Any], kind: str, place: str) -> None:
-    """A member that is not read would be a condition dropped in silence. Nulls are PyTupli's empty members."""
+    """A member that is not read would be a condition dropped in silence.
+
+    Nulls are PyTupli's empty members.
+    """
     wanted = (
         {"type", "filters"}
         if kind not in _KEYED

@@ -301,7 +301,10 @@ def check_key(key: object) -> str:
 
 
 def _members(item: BaseFilter, kind: type[Group]) -> Sequence[BaseFilter]:
-    """The conditions of a group of this kind, so that `a & b & c` is one AND; anything else is one condition."""
+    """The conditions of a group of this kind, so that `a & b & c` is one AND.
+
+    Anything else is one condition.
+    """
     if not isinstance(item, BaseFilter):
         raise TypeError(f"{item!r} is no condition; {ADVICE}")
     return item.filters if isinstance(item, kind) else (item,)

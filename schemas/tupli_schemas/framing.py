@@ -61,7 +61,7 @@ def encode_frame(kind: Kind, payload: bytes | memoryview, *, compress: bool = Fa
 
 
 def frame_parts(kind: Kind, *payload: bytes | memoryview) -> tuple[bytes, *tuple[bytes | memoryview, ...]]:
-    """The frame of a payload, which may come in parts: its header and the parts as they are, none of them copied.
+    """The frame of a payload, which may come in parts: its header and the parts, none of them copied.
 
     Raises:
         FrameError: The payload is larger than `MAX_FRAME_BYTES`.
@@ -100,7 +100,10 @@ class _Header:
 
 
 def checksum_bytes(header: bytes) -> bytes:
-    """The checksum in a frame's header, as it stands there: a body's closing frame counts these, not all bytes again."""
+    """The checksum in a frame's header, as it stands there.
+
+    A body's closing frame counts these, not all bytes again.
+    """
     return header[-_CHECKSUM.size :]
 
 

@@ -1,6 +1,7 @@
 """Ids: 16 bytes that sort by time (UUID version 8, RFC 9562 section 5.8).
 
-    48 bits milliseconds | 4 bits version 8 | 12 bits random | 2 bits variant | 30 bits random | 32 bits ordinal
+    48 bits milliseconds | 4 bits version 8 | 12 bits random | 2 bits variant | 30 bits random | 32 bits
+    ordinal
 
 The ordinal is 0 for a recording stream and for everything that is not an episode; the episodes of a
 stream carry the stream's other 96 bits and count from 1. So an episode's stream is known without a look-up.

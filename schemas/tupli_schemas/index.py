@@ -1,9 +1,9 @@
 """The index of many rows: `index_row`'s definition as four Arrow columns, quickly.
 
-Rows without members cost nothing, equal rows are indexed once, and rows that have the same keys and plain values
-are indexed key by key: without being sorted where all of a block are such rows with many keys (`index_even`), else
-together with those beside them (`index_columns`). All other rows go through the definition one by one. The outcome
-never depends on which way a row took or which rows stood beside it.
+Rows without members cost nothing, equal rows are indexed once, and rows that have the same keys and plain
+values are indexed key by key: without being sorted where all of a block are such rows with many keys
+(`index_even`), else together with those beside them (`index_columns`). All other rows go through the
+definition one by one. The outcome never depends on which way a row took or which rows stood beside it.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Index columns in the making: parts that hold one path's values of many rows, put in the order of rows at the end."""
+"""Index columns in the making: parts hold one path's values of many rows, and are ordered at the end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -67,7 +67,10 @@ class Column:
         return pa.ListArray.from_arrays(offsets, self._keys().take(order))
 
     def _order(self, count: int) -> tuple[pa.Array, pa.Array]:
-        """Where each row starts, and the entries in the order of rows; those of a row stay as they were added."""
+        """Where each row starts, and the entries in the order of rows.
+
+        Those of a row stay as they were added.
+        """
         rows = np.concatenate([*self.rows, np.asarray(self.single_rows, np.int64)])
         offsets = np.zeros(count + 1, np.int32)
         np.cumsum(np.bincount(rows, minlength=count), out=offsets[1:])
@@ -113,7 +116,10 @@ def add_row(parts: Parts, row: int, index: RowIndex) -> None:
 
 
 def add_group(parts: Parts, keys: tuple[str, ...], numbers: Rows, rows: Sequence[dict[str, Any]]) -> bool:
-    """Add rows that have the same keys, key by key. False (and nothing added) when they are not that plain."""
+    """Add rows that have the same keys, key by key.
+
+    False (and nothing added) when they are not that plain.
+    """
     fields: Fields = []
     if not spread("", keys, rows, fields, 1):
         return False

@@ -61,7 +61,10 @@ _known_paths: Final = lru_cache(maxsize=64)(_flat_paths)
 
 
 def _numbers(rows: Sequence[dict[str, Any]], width: int) -> Any:
-    """The values of rows that hold nothing but exact numbers, row by row; None when they hold something else."""
+    """The values of rows that hold nothing but exact numbers, row by row.
+
+    None when they hold something else.
+    """
     values = list(chain.from_iterable(map(dict.values, rows)))
     kinds = set(map(type, values))
     if not kinds <= NUMBERS:

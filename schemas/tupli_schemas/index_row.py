@@ -7,8 +7,8 @@ Four kinds of paths:
 - `other`: the paths where anything else is (null, lists, arrays, bytes, nested dicts themselves).
 
 NumPy scalars count as their Python values, subclasses as what they are derived from. A path is keys joined by
-dots (`paths`); keys that are no strings have none. Bounds: 8 keys deep, 256 paths a row, 1 KiB a path; what is
-beyond them is not indexed, and no row is ever refused. What is not a dict has no paths.
+dots (`paths`); keys that are no strings have none. Bounds: 8 keys deep, 256 paths a row, 1 KiB a path; what
+is beyond them is not indexed, and no row is ever refused. What is not a dict has no paths.
 """
 
 import struct

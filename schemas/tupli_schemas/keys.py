@@ -1,8 +1,9 @@
 """Keys of filters: the words of API.md for benchmarks, episodes and tuples, parsed once.
 
 A key is a *root* (`reward`, `observation`, `info`) and, for some roots, a *rest*: the path of a leaf with
-indices (`.position[0]`), or the path of a value inside an info, metadata or extra (`a.b` is `b` in a dict `a`).
-A `.` or `%` inside a name is escaped as in `paths`. Synonyms of PyTupli are understood and disappear here.
+indices (`.position[0]`), or the path of a value inside an info, metadata or extra (`a.b` is `b` in a dict
+`a`). A `.` or `%` inside a name is escaped as in `paths`. Synonyms of PyTupli are understood and disappear
+here.
 """
 
 import enum
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tupli_schemas.errors import FilterError
+from tupli_schemas.paths import quoted
 from tupli_schemas.steps import Leaf, StepSchema
 
 
@@ -157,7 +159,7 @@ def find_element(key: Key, schema: StepSchema, *, place: str = "key") -> Element
     leaves = schema.leaves(group)
     fitting = [(i, leaf) for i, leaf in enumerate(leaves) if _fits(leaf.path, key.rest)]
     if not fitting:
-        known = tuple(f"{key.root}{_spelled(leaf.path)}" for leaf in leaves)
+        known = tuple(quoted(f"{key.root}{_spelled(leaf.path)}") for leaf in leaves)
         raise UnknownKey(_unknown(key.text, "the step schema", known), place=place, known=known)
     index, leaf = max(fitting, key=lambda item: len(item[1].path))
     behind = key.rest[_prefix(leaf.path, key.rest) :]
@@ -268,6 +270,11 @@ def _unknown_key(
     message = _unknown(text, f"a {level}" if level != "episode" else "an episode", known)
     if level is Level.EPISODE and metadata_keys is not None:
         shown = sorted(metadata_keys)[:100]
-        message += f"; metadata of these episodes: {', '.join(shown) or 'none'}"
-        known = (*known, *(f"metadata.{path}" for path in shown))
+        message += f"; metadata of these episodes: {', '.join(map(_written, shown)) or 'none'}"
+        known = (*known, *(f"metadata.{quoted(path)}" for path in shown))
     return UnknownKey(message, place=place, known=known)
+
+
+def _written(path: str) -> str:
+    """A path of metadata as people write it: bare, unless that is a field or has to be quoted."""
+    return path if quoted(path) == path and path not in EPISODE_FIELDS else f"metadata.{quoted(path)}"

@@ -1,7 +1,14 @@
 """Paths into nested values: keys joined by dots, with dots (and the mark of an escape) escaped inside a key.
 
 The info `{"TimeLimit.truncated": True, "a": {"b": 1}}` has the paths `TimeLimit%2Etruncated`, `a` and `a.b`.
+People write a key with dots of its own in backquotes instead: info.`TimeLimit.truncated`.
 """
+
+import re
+from typing import Final
+
+_QUOTED: Final = re.compile("`([^`]*)`")
+_PART: Final = re.compile(r"(?P<name>.*?)(?P<indices>(?:\[[0-9, ]*\])*)", re.DOTALL)
 
 
 def escape_key(key: str) -> str:
@@ -22,3 +29,20 @@ def split_path(path: str) -> tuple[str, ...]:
 def join_path(*keys: str) -> str:
     """The path of these keys."""
     return ".".join(map(escape_key, keys))
+
+
+def read_quoted(text: str) -> str:
+    """The path of what people write: keys in backquotes are escaped."""
+    return _QUOTED.sub(lambda match: escape_key(match[1]), text)
+
+
+def quoted(path: str) -> str:
+    """A path, perhaps with indices, as people write it; `read_quoted` makes the path of it again."""
+    return ".".join(map(_quoted_part, path.split(".")))
+
+
+def _quoted_part(part: str) -> str:
+    match = _PART.fullmatch(part)
+    name, indices = (match["name"], match["indices"]) if match else (part, "")
+    key = unescape_key(name)
+    return part if key == name or "`" in key else f"`{key}`{indices}"

@@ -34,6 +34,11 @@ class Envelope:
     key_id: str = ""
     request_id: str = ""
 
+    @property
+    def received_ns(self) -> int:
+        """When it was received, in Unix nanoseconds, the unit of the store's times."""
+        return self.received_at * 1_000_000
+
     def to_json(self) -> dict[str, Any]:
         """The envelope as JSON."""
         same = {item.name: getattr(self, item.name) for item in fields(self)}

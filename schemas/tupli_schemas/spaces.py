@@ -1,7 +1,8 @@
-"""Structures from what is at hand: from a value, from a space's JSON with a sample, from two values of one run.
+"""Structures from what is at hand: a value, a space's JSON with a sample, two values of one run.
 
-The dtype and shape of a leaf are those of the values that came, not of the declared space; the space says where
-a value may have another shape each time (Sequence, Graph, OneOf, unknown), and the order of a dict's keys.
+The dtype and shape of a leaf are those of the values that came, not of the declared space; the space says
+where a value may have another shape each time (Sequence, Graph, OneOf, unknown), and the order of a dict's
+keys.
 """
 
 from collections.abc import Callable, Mapping
@@ -50,7 +51,7 @@ def structure_of_space(space: Any, sample: Any, *, graph: Callable[..., Any] = G
 
 
 def structure_of_values(space: Any, *samples: Any, graph: Callable[..., Any] = Graph) -> Structure:
-    """The structure that holds every one of the samples (of a first reset and a first step): their common type."""
+    """The structure that holds all samples (of a first reset and a first step): their common type."""
     first, *others = (structure_of_space(space, sample, graph=graph) for sample in samples)
     for other in others:
         first = join_structures(first, other)
@@ -97,7 +98,7 @@ def step_schema_of(
         action_space=action_space_json,
         reward_dtype=reward_dtype,
     )
-    schema.layout  # noqa: B018 - checks the number of columns
+    schema.layout  # noqa: B018 -- checks the number of columns
     return schema
 
 
@@ -135,7 +136,10 @@ def _of_container(value: Any, depth: int) -> Structure:
 
 
 def _of_list(value: list[Any], depth: int) -> Structure:
-    """Python numbers in a rectangle are one array; other lists have a node for each item, but an empty one."""
+    """Python numbers in a rectangle are one array.
+
+    Other lists have a node for each item, but an empty one.
+    """
     numbers = _of_numbers(value)
     if isinstance(numbers, ArrayLeaf) or not 0 < len(value) <= MAX_LEAVES:
         return numbers

@@ -1,9 +1,9 @@
 """Step schemas: which columns a transition has, and how they are called in Arrow and in ClickHouse.
 
 A *leaf* is one array of an observation, an action or the extra facts of a step. A *layout* is the list of the
-leaves' dtypes and shapes without their names: columns are named by position (`o0, o1, a0, x0`), and benchmarks
-of the same layout share one step table. Layouts have a short text (`o=f4[17]|i8[];a=f4[6];x=`), which every
-record of steps carries, so that its Arrow schema can be checked without knowing the stream.
+leaves' dtypes and shapes without their names: columns are named by position (`o0, o1, a0, x0`), and
+benchmarks of the same layout share one step table. Layouts have a short text (`o=f4[17]|i8[];a=f4[6];x=`),
+which every record of steps carries, so that its Arrow schema can be checked without knowing the stream.
 """
 
 import hashlib
@@ -40,7 +40,10 @@ NUMERIC: Final[dict[str, tuple[str, pa.DataType, str]]] = {
     "f8": ("float64", pa.float64(), "Float64"),
 }
 OPAQUE: Final = ("text", "raw")
-"""`text`: UTF-8 (surrogates passed). `raw`: exact little-endian bytes of one dtype and shape, or canonical bytes."""
+"""`text`: UTF-8 (surrogates passed).
+
+`raw`: exact little-endian bytes of one dtype and shape, or canonical bytes.
+"""
 
 MAX_DIMENSIONS: Final = 32
 _LEAF = re.compile(r"(?P<code>[a-z]+[0-9]?)(?:\[(?P<dims>(?:[0-9]{1,10}(?:,[0-9]{1,10})*)?)\])?")
@@ -60,7 +63,8 @@ class Cell:
             raise SchemaMismatch(f"a {self.code} column has no shape")
         if len(self.shape) > MAX_DIMENSIONS or any(n < 0 for n in self.shape):
             raise SchemaMismatch(f"{list(self.shape)} is not a shape of up to {MAX_DIMENSIONS} dimensions")
-        # Without its zeros, because NumPy refuses shapes whose other sizes are too large even when it has no element.
+        # Without its zeros, because NumPy refuses shapes whose other sizes are too large even when it has no
+        # element.
         if self.is_numeric and prod(filter(None, self.shape)) * self.dtype.itemsize > MAX_CELL_BYTES:
             raise SchemaMismatch(f"one value of {self.text} has more than {MAX_CELL_BYTES} bytes")
 
@@ -247,8 +251,8 @@ class StepSchema:
     """What one step of an episode holds, leaf by leaf, and how leaves become values again.
 
     `observation_structure`, `action_structure` and `extra_structure` are the JSON of `spaces.Structure`;
-    `observation_space` and `action_space` the JSON of the declared space, or None. `reward_dtype` is a note of what
-    was first seen: rewards are kept, and come back, as float64.
+    `observation_space` and `action_space` the JSON of the declared space, or None. `reward_dtype` is a note
+    of what was first seen: rewards are kept, and come back, as float64.
     """
 
     observation: tuple[Leaf, ...]
@@ -317,7 +321,7 @@ class StepSchema:
 
 
 def as_cells(values: npt.NDArray[Any], cell: Cell) -> pa.Array:
-    """Rows of a numeric leaf (shape `(n, *cell.shape)`, dtype of the cell) as an Arrow column, without copying.
+    """Rows of a numeric leaf (shape `(n, *cell.shape)`, the cell's dtype) as an Arrow column, not copied.
 
     Raises:
         SchemaMismatch: Shape or dtype differ.

@@ -1,9 +1,9 @@
-"""Structures: how a value (observation, action, extra) is cut into the leaves that are columns, and put together.
+"""Structures: how a value (observation, action, extra) is cut into leaves, one a column, and put together.
 
 A structure is an immutable tree. Its inner nodes are dicts, tuples and lists; its leaves are
 
-- `array`: numbers of one dtype and shape, in typed cells, or exact little-endian bytes where the engine has no
-  such type (float16, complex, datetime64). `box` says what comes back: an `ndarray`, a NumPy `scalar`, or
+- `array`: numbers of one dtype and shape, in typed cells, or exact little-endian bytes where the engine has
+  no such type (float16, complex, datetime64). `box` says what comes back: an `ndarray`, a NumPy `scalar`, or
   `python` numbers (a number, or lists of them);
 - `text`: a string;
 - `value`: anything, as the canonical bytes of `values`;
@@ -12,10 +12,9 @@ A structure is an immutable tree. Its inner nodes are dicts, tuples and lists; i
 Cells are in the order of `leaves`. A node is made once and used for every step.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
-from typing import Any, Final, NamedTuple
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,111 +23,28 @@ from tupli_schemas.casts import exact_cast
 from tupli_schemas.errors import SchemaMismatch, ValueCodecError
 from tupli_schemas.paths import escape_key
 from tupli_schemas.steps import MAX_LEAVES, NUMERIC, Cell, Leaf
+from tupli_schemas.structure_nodes import FlatCell, Graph, MakeGraph, Structure, read_node
 from tupli_schemas.values import decode, encode
+
+__all__ = [
+    "ArrayLeaf",
+    "DictNode",
+    "FlatCell",
+    "Graph",
+    "GraphLeaf",
+    "Structure",
+    "TextLeaf",
+    "TupleNode",
+    "ValueLeaf",
+    "check_leaves",
+]
 
 CODES: Final = {np.dtype(name): code for code, (name, _, _) in NUMERIC.items()}
 BOXES: Final = ("ndarray", "scalar", "python")
 ARRAY_KINDS: Final = "biufcmM"
 
-FlatCell = npt.NDArray[Any] | bytes
-"""One cell: an array of exactly the cell's shape and dtype, or bytes where `cell.is_opaque`."""
 
-
-class Graph(NamedTuple):
-    """A graph where Gymnasium's own `GraphInstance` is not known; it has the same members."""
-
-    nodes: npt.NDArray[Any]
-    edges: npt.NDArray[Any] | None
-    edge_links: npt.NDArray[Any] | None
-
-
-class Structure(ABC):
-    """A node of the tree, and so the tree below it."""
-
-    def leaves(self) -> tuple[Leaf, ...]:
-        """The leaves, with their paths from here."""
-        return self._leaves
-
-    def flatten(self, value: Any) -> list[FlatCell]:
-        """One cell a leaf. Arrays may share memory with the value.
-
-        Raises:
-            SchemaMismatch: The value does not fit, or not without a loss; `place` is the leaf's path.
-        """
-        out: list[FlatCell] = []
-        self._flatten(value, out, "")
-        return out
-
-    def unflatten(self, cells: list[Any]) -> Any:
-        """The value of one row's cells (numeric cells: arrays or anything that `numpy.asarray` takes).
-
-        Arrays share memory with their cells where they can.
-        """
-        self._check_count(len(cells))
-        return self._unflatten(iter(cells))
-
-    def unflatten_batch(self, columns: list[Any]) -> Any:
-        """Columns of n rows as arrays of shape `(n, *shape)`, in dicts and tuples as the value is.
-
-        A numeric column is an array `(n, *shape)`, a column of bytes a list. What has no dtype becomes an array
-        of n objects.
-        """
-        self._check_count(len(columns))
-        return self._unflatten_batch(iter(columns))
-
-    @staticmethod
-    def from_json(data: Any, *, graph: Callable[..., Any] = Graph) -> "Structure":
-        """The structure of its JSON; `graph` makes graphs of (nodes, edges, edge_links).
-
-        Raises:
-            SchemaMismatch: It is none.
-        """
-        try:
-            return _from_json(data, graph)
-        except SchemaMismatch:
-            raise
-        except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
-            raise SchemaMismatch(f"not a structure ({type(error).__name__})") from error
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Structure) and self.to_json() == other.to_json()
-
-    def __hash__(self) -> int:
-        return hash(repr(self.to_json()))
-
-    def __repr__(self) -> str:
-        return f"Structure({self.to_json()!r})"
-
-    @abstractmethod
-    def to_json(self) -> Any:
-        """The structure as JSON."""
-
-    @abstractmethod
-    def _paths(self, path: str) -> Iterator[Leaf]:
-        """The leaves below, whose paths start with `path`."""
-
-    @abstractmethod
-    def _flatten(self, value: Any, out: list[FlatCell], place: str) -> None:
-        """Append the value's cells."""
-
-    @abstractmethod
-    def _unflatten(self, cells: Iterator[Any]) -> Any:
-        """Take this node's cells and make its value."""
-
-    @abstractmethod
-    def _unflatten_batch(self, columns: Iterator[Any]) -> Any:
-        """Take this node's columns and make its arrays."""
-
-    @cached_property
-    def _leaves(self) -> tuple[Leaf, ...]:
-        return tuple(self._paths(""))
-
-    def _check_count(self, count: int) -> None:
-        if count != len(self._leaves):
-            raise SchemaMismatch(f"{count} cells for {len(self._leaves)} leaves")
-
-
-class ArrayLeaf(Structure):
+class ArrayLeaf(Structure, kinds=("array",)):
     """Numbers of one dtype and shape."""
 
     def __init__(self, dtype: npt.DTypeLike, shape: tuple[int, ...], box: str = "ndarray") -> None:
@@ -144,6 +60,11 @@ class ArrayLeaf(Structure):
         self._as_bytes = self.cell.is_opaque
         named = code is None or self.dtype != self._native
         self._leaf = Leaf("", self.cell, self.dtype.str if named else "", self.shape if named else None)
+
+    @classmethod
+    def _of_json(cls, data: Any, graph: MakeGraph) -> "Structure":
+        del graph
+        return cls(_dtype(data["dtype"]), tuple(int(n) for n in data["shape"]), data["box"])
 
     def to_json(self) -> Any:
         """The structure as JSON."""
@@ -201,6 +122,11 @@ class _BytesLeaf(Structure):
     kind: str
     cell = Cell("raw")
 
+    @classmethod
+    def _of_json(cls, data: Any, graph: MakeGraph) -> "Structure":
+        del data, graph
+        return cls()
+
     def to_json(self) -> Any:
         """The structure as JSON."""
         return {"kind": self.kind}
@@ -223,7 +149,7 @@ class _BytesLeaf(Structure):
         """The value of one cell."""
 
 
-class TextLeaf(_BytesLeaf):
+class TextLeaf(_BytesLeaf, kinds=("text",)):
     """A string."""
 
     kind = "text"
@@ -241,7 +167,7 @@ class TextLeaf(_BytesLeaf):
             raise SchemaMismatch("the cell is no text") from error
 
 
-class ValueLeaf(_BytesLeaf):
+class ValueLeaf(_BytesLeaf, kinds=("value",)):
     """Anything, as canonical bytes."""
 
     kind = "value"
@@ -257,13 +183,18 @@ class ValueLeaf(_BytesLeaf):
             raise SchemaMismatch(error.reason) from error
 
 
-class GraphLeaf(ValueLeaf):
+class GraphLeaf(ValueLeaf, kinds=("graph",)):
     """A graph: nodes, edges and links of any number."""
 
     kind = "graph"
 
-    def __init__(self, graph: Callable[..., Any] = Graph) -> None:
+    def __init__(self, graph: MakeGraph = Graph) -> None:
         self._graph = graph
+
+    @classmethod
+    def _of_json(cls, data: Any, graph: MakeGraph) -> "Structure":
+        del data
+        return cls(graph)
 
     def _flatten(self, value: Any, out: list[FlatCell], place: str) -> None:
         if not isinstance(value, tuple) or len(value) != 3:
@@ -277,11 +208,15 @@ class GraphLeaf(ValueLeaf):
         return self._graph(*members)
 
 
-class DictNode(Structure):
+class DictNode(Structure, kinds=("dict",)):
     """A dict of these keys, in this order."""
 
     def __init__(self, items: Mapping[str, Structure]) -> None:
         self.items = dict(items)
+
+    @classmethod
+    def _of_json(cls, data: Any, graph: MakeGraph) -> "Structure":
+        return cls({str(key): read_node(item, graph) for key, item in data["items"]})
 
     def to_json(self) -> Any:
         """The structure as JSON."""
@@ -289,7 +224,7 @@ class DictNode(Structure):
 
     def _paths(self, path: str) -> Iterator[Leaf]:
         for key, node in self.items.items():
-            yield from node._paths(f"{path}.{escape_key(key)}")  # noqa: SLF001 - the same class
+            yield from node._paths(f"{path}.{escape_key(key)}")  # noqa: SLF001 -- the same class
 
     def _flatten(self, value: Any, out: list[FlatCell], place: str) -> None:
         if not isinstance(value, Mapping) or len(value) != len(self.items):
@@ -299,21 +234,25 @@ class DictNode(Structure):
         for key, node in self.items.items():
             if key not in value:
                 raise SchemaMismatch(f"no member {key!r}", place=place)
-            node._flatten(value[key], out, f"{place}.{escape_key(key)}")  # noqa: SLF001 - the same class
+            node._flatten(value[key], out, f"{place}.{escape_key(key)}")  # noqa: SLF001 -- the same class
 
     def _unflatten(self, cells: Iterator[Any]) -> Any:
-        return {key: node._unflatten(cells) for key, node in self.items.items()}  # noqa: SLF001 - the same class
+        return {key: node._unflatten(cells) for key, node in self.items.items()}  # noqa: SLF001 -- the same class
 
     def _unflatten_batch(self, columns: Iterator[Any]) -> Any:
-        return {key: node._unflatten_batch(columns) for key, node in self.items.items()}  # noqa: SLF001 - the same class
+        return {key: node._unflatten_batch(columns) for key, node in self.items.items()}  # noqa: SLF001 -- the same class
 
 
-class TupleNode(Structure):
+class TupleNode(Structure, kinds=("tuple", "list")):
     """A tuple or a list of this length."""
 
     def __init__(self, items: tuple[Structure, ...], *, is_list: bool = False) -> None:
         self.items = items
         self.is_list = is_list
+
+    @classmethod
+    def _of_json(cls, data: Any, graph: MakeGraph) -> "Structure":
+        return cls(tuple(read_node(i, graph) for i in data["items"]), is_list=data["kind"] == "list")
 
     def to_json(self) -> Any:
         """The structure as JSON."""
@@ -321,7 +260,7 @@ class TupleNode(Structure):
 
     def _paths(self, path: str) -> Iterator[Leaf]:
         for i, node in enumerate(self.items):
-            yield from node._paths(f"{path}[{i}]")  # noqa: SLF001 - the same class
+            yield from node._paths(f"{path}[{i}]")  # noqa: SLF001 -- the same class
 
     def _flatten(self, value: Any, out: list[FlatCell], place: str) -> None:
         if not isinstance(value, tuple | list) or len(value) != len(self.items):
@@ -329,28 +268,14 @@ class TupleNode(Structure):
                 f"{_describe(value)} where a sequence of {len(self.items)} belongs", place=place
             )
         for i, node in enumerate(self.items):
-            node._flatten(value[i], out, f"{place}[{i}]")  # noqa: SLF001 - the same class
+            node._flatten(value[i], out, f"{place}[{i}]")  # noqa: SLF001 -- the same class
 
     def _unflatten(self, cells: Iterator[Any]) -> Any:
-        values = [node._unflatten(cells) for node in self.items]  # noqa: SLF001 - the same class
+        values = [node._unflatten(cells) for node in self.items]  # noqa: SLF001 -- the same class
         return values if self.is_list else tuple(values)
 
     def _unflatten_batch(self, columns: Iterator[Any]) -> Any:
-        return tuple(node._unflatten_batch(columns) for node in self.items)  # noqa: SLF001 - the same class
-
-
-def _from_json(data: Any, graph: Callable[..., Any]) -> Structure:
-    kind = data["kind"]
-    if kind == "array":
-        return ArrayLeaf(_dtype(data["dtype"]), tuple(int(n) for n in data["shape"]), data["box"])
-    if kind == "dict":
-        items = {str(key): _from_json(item, graph) for key, item in data["items"]}
-        return DictNode(items)
-    if kind in ("tuple", "list"):
-        return TupleNode(tuple(_from_json(i, graph) for i in data["items"]), is_list=kind == "list")
-    if kind == "graph":
-        return GraphLeaf(graph)
-    return {"text": TextLeaf, "value": ValueLeaf}[kind]()
+        return tuple(node._unflatten_batch(columns) for node in self.items)  # noqa: SLF001 -- the same class
 
 
 def _dtype(text: Any) -> np.dtype[Any]:

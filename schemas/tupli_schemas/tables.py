@@ -1,4 +1,4 @@
-"""ClickHouse: the names of databases and tables, the step table of a layout, and the settings that are pinned."""
+"""ClickHouse: names of databases and tables, the step table of a layout, and the pinned settings."""
 
 from typing import Final
 
@@ -22,12 +22,13 @@ FINAL_SETTINGS: Final[dict[str, int]] = {
 INSERT_SETTINGS: Final[dict[str, int]] = {
     "async_insert": 0,
     "insert_deduplicate": 0,
-    # A block is not merged with itself when it is written, which is half of an insert's work: FINAL and merges do it.
+    # A block is not merged with itself when it is written, which is half of an insert's work: FINAL and
+    # merges do it.
     "optimize_on_insert": 0,
 }
 
 WIDE_PART_BYTES: Final = 64 * 1024 * 1024
-"""Step rows of smaller parts stand in one file: a synced insert of many columns takes a quarter less time so."""
+"""Step rows of smaller parts stand in one file: a synced insert of many columns takes a quarter less time."""
 
 STEP_COLUMNS: Final[tuple[tuple[str, str], ...]] = (
     ("benchmark", "FixedString(16)"),
@@ -53,7 +54,8 @@ STEP_COLUMNS: Final[tuple[tuple[str, str], ...]] = (
 def step_table_ddl(database: str, layout: Layout) -> str:
     """The statement that creates a layout's step table, when it is not there.
 
-    First wins: of rows with one identity, FINAL keeps the greatest `v = bitNot(offset)`, the first in the log.
+    First wins: of rows with one identity, FINAL keeps the greatest `v = bitNot(offset)`, the first in the
+    log.
     """
     leaves = []
     for name, cell in layout.columns:

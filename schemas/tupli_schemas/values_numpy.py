@@ -1,11 +1,12 @@
 """NumPy arrays and scalars in tagged JSON, dtype and bits kept; used by `values`.
 
     {"$nd": [dtype, shape, base64]}     an array, row-major, in the byte order of its dtype
-    {"$f4": 0.5}  {"$f4": "0000c07f"}   a number of a plain dtype; its bytes (little-endian) when it is not finite
+    {"$f4": 0.5}  {"$f4": "0000c07f"}   a number of a plain dtype; little-endian bytes when not finite
     {"$np": [dtype, base64]}            any other scalar
     {"$nu": text}  {"$nb": base64}      numpy.str_ and numpy.bytes_
 
-A dtype is its text (`<f4`, `<M8[ns]`) or, when structured, a list of `[name, dtype]` or `[name, dtype, shape]`.
+A dtype is its text (`<f4`, `<M8[ns]`) or, when structured, a list of `[name, dtype]` or `[name, dtype,
+shape]`.
 """
 
 import binascii
@@ -68,6 +69,32 @@ def untag_array(payload: Any) -> npt.NDArray[Any]:
     if not raw:
         return np.empty(shape, dtype)
     return np.frombuffer(raw, dtype).reshape(shape).copy()
+
+
+def masked_parts(
+    value: Any,
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None, npt.NDArray[Any] | None]:
+    """Data, mask and fill value of a masked array; None for a mask that it does not have, and NumPy's own fill value."""
+    data, mask, fill = np.ma.getdata(value, subok=False), np.ma.getmask(value), np.asarray(value.fill_value)
+    is_default = bool(fill == np.asarray(np.ma.default_fill_value(data)))
+    return data, None if mask is np.ma.nomask else mask, None if is_default else fill
+
+
+def masked_array(data: Any, mask: Any, fill: Any) -> Any:
+    """The masked array of its parts.
+
+    Raises:
+        ValueCodecError: They do not fit together.
+    """
+    if not all(isinstance(part, np.ndarray) for part in (data, *(p for p in (mask, fill) if p is not None))):
+        raise ValueCodecError("a masked array has an array, a mask and a fill value")
+    wanted = data.shape, np.ma.make_mask_descr(data.dtype)
+    if mask is not None and (mask.shape, mask.dtype) != wanted:
+        raise ValueCodecError(f"the mask {mask.dtype}{mask.shape} does not fit {data.dtype}{data.shape}")
+    if fill is not None and fill.shape:
+        raise ValueCodecError("a fill value is one value")
+    mask = np.ma.nomask if mask is None else mask
+    return np.ma.MaskedArray(data, mask, fill_value=None if fill is None else fill[()])
 
 
 def untag_scalar(payload: Any) -> Any:

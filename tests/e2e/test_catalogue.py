@@ -3,13 +3,15 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import tupli
 from support.environments import make, play
 from support.server_process import ServerProcess
-from tupli import F, TupliAPIClient, TupliDataset
+from tupli import Episode, F, RLTuple, TupliAPIClient, TupliDataset
 from tupli_ingest.adapters.chdb_client import ChdbClient
 from tupli_schemas.ids import parse_id
 
@@ -62,7 +64,7 @@ def test_an_episode_is_published_and_unpublished(storage: TupliAPIClient, tmp_pa
     assert storage.load_episode(others[0].id).published_in == ()
     storage.unpublish_episode(first.id, "lab")
     assert storage.load_episode(first.id).published_in == ("global",)
-    storage.unpublish_episode(first.id)
+    storage.unpublish(first.id)
     assert storage.load_episode(first.id).published_in == ()
 
 
@@ -86,6 +88,32 @@ def test_recordings_are_published_as_they_come(storage: TupliAPIClient, tmp_path
         play(env, 30, 1)
     headers = tupli.dataset("published", storage=storage).preview()
     assert {header.published_in for header in headers} == {("lab",)}
+
+
+def test_many_episodes_are_recorded_at_once(storage: TupliAPIClient) -> None:
+    def episode(n: int, **members: Any) -> Episode:
+        tuples = [RLTuple(np.full(3, i, np.float32), i % 2, 1.0, terminal=i == n) for i in range(n + 1)]
+        metadata = {"odd.key": n}
+        return Episode(**{"benchmark_id": benchmark, "tuples": tuples, "metadata": metadata} | members)
+
+    benchmark = storage.store_benchmark("many").id
+    headers = storage.record_episodes((episode(n) for n in range(700)), publish_in="lab")
+    assert [header.n_tuples for header in headers] == list(range(1, 701))
+    assert {header.published_in for header in headers} == {("lab",)}
+    data = tupli.dataset("many", storage=storage).order_by("-metadata.`odd.key`")
+    assert [header.id for header in data.preview()] == [header.id for header in reversed(headers)]
+    assert data.limit_episodes(1).to_numpy()["observation"][:, 0].tolist() == list(range(700))
+    with pytest.raises(
+        tupli.InvalidInput, match=r"known: .*; metadata of these episodes: metadata\.`odd\.key`"
+    ):
+        data.order_by("nope").preview()
+
+    oversized = episode(0, metadata={"x": "y" * (13 << 20)})  # one event may have 12 MiB
+    with pytest.raises(
+        tupli.InvalidInput, match=r"^episodes\[2\].*episodes\[0\] to episodes\[1\] are recorded"
+    ):
+        storage.record_episodes([episode(701), episode(702), oversized, episode(703)])
+    assert len(data.preview()) in {700, 701, 702}  # accepted; visible in a moment
 
 
 def test_deleting_hides_at_once_and_erases(
@@ -112,7 +140,7 @@ def test_deleting_hides_at_once_and_erases(
 
     deleted += [header.id for header in every.preview()]
     (benchmark,) = every.benchmarks
-    storage.delete_benchmark(benchmark.id)
+    storage.delete(benchmark.id)
     assert every.benchmarks == []
     for read in (every.preview, every.to_numpy):
         with pytest.raises(tupli.NotFound, match="delete-all"):

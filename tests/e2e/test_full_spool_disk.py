@@ -1,4 +1,7 @@
-"""A small disk, filled to the last byte: what is in the spool is delivered, and what must be kept stays."""
+"""A small disk that a recording fills, or that is filled to the last byte behind a dead one.
+
+What is in the spool is delivered, and what must be kept stays.
+"""
 
 import json
 import os
@@ -6,6 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from support import processes
+from support.loop_oracle import recorded_runs
+from support.tiny_server import tiny_server
 
 TESTS = Path(__file__).parent.parent
 PREPARED = """
@@ -88,3 +97,47 @@ def test_what_is_not_proven_waits_for_room_to_be_kept(tmp_path: Path) -> None:
     assert 0 < roomy["sent"] < 100
     assert "cannot be proven whole" in roomy["problems"][0]
     assert not roomy["there"]
+
+
+def test_a_spool_whose_disk_is_full(tmp_path: Path) -> None:
+    """The run goes on, `close` says so, and what was recorded before is delivered by a later process."""
+    spool, goes_on = tmp_path / "spool", tmp_path / "goes-on"
+    spool.mkdir()
+    with tiny_server() as server:
+        server.fault = "unavailable"
+        bodies = [
+            f"{sys.executable} {processes.__file__} {body.__name__} {server.url} {spool}"
+            for body in (processes.on_a_small_disk, processes.deliver)
+        ]
+        wait = f"while [ ! -e {goes_on} ]; do sleep 0.05; done"
+        script = f"mount -t tmpfs -o size=24m tmpfs {spool} && {bodies[0]} && {wait} && {bodies[1]}"
+        path = os.pathsep.join([str(Path(processes.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+        with subprocess.Popen(
+            ["unshare", "-Urm", "sh", "-c", script],
+            env=os.environ | {"PYTHONPATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            first = process.stdout.readline()
+            server.fault = ""
+            goes_on.touch()
+            said, flushed = json.loads(first or "{}"), json.loads(process.stdout.readline() or "{}")
+            assert process.wait(60) == 0, process.stderr.read()
+        assert flushed == {"left": 0, "problems": []}
+    assert 100 < said["full"] < said["steps"] == said["full"] + 1_000
+    assert "spool was full" in said["told"][0]
+    assert any("recording stopped" in text and "full" in text for text in said["told"][1:])
+    runs = recorded_runs(server.kept.events)
+    actions = [int(action) for run in runs for action in run.actions]
+    assert actions == list(range(len(actions)))
+    assert said["full"] - 1 <= len(actions) <= said["full"]
+    for run in runs:
+        counts = [int(np.unique(observation).item()) for observation in run.observations]
+        assert counts == list(range(len(run.actions) + 1))
+        assert run.rewards == run.actions
+    ends = [run.end for run in runs if run.end is not None]
+    assert len(ends) == len(runs)
+    assert [end.reason for end in ends if end.aborted] in (["spool full"], [])

@@ -119,7 +119,7 @@ def test_wrappers_in_threads(tmp_path: Path) -> None:
                 env.reset()
                 processes.walk(env, first + EPISODE * number, EPISODE)
             env.close()
-        except BaseException as error:  # noqa: BLE001 - shown by the test
+        except BaseException as error:  # noqa: BLE001 -- shown by the test
             errors.append(error)
 
     def own(first: int) -> None:

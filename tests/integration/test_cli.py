@@ -315,7 +315,7 @@ def test_the_spool_is_shown_and_flushed(run: Run, server: ServerProcess, tmp_pat
     nothing: dict[str, Any] = {"streams": [], "rejected": [], "unproven": []}
     assert run("spool", "status", "--json").json == nothing
     counts = dict.fromkeys(("streams", "episodes", "steps", "rows", "left", "rejected"), 0)
-    assert run("spool", "flush", "--json").json == counts | {"problems": []}
+    assert run("spool", "flush", "--json").json == counts | {"problems": [], "elsewhere": []}
     os.kill(server.pid, signal.SIGSTOP)
     try:
         subprocess.run([sys.executable, "-c", RECORDER], check=False, timeout=60)
@@ -340,8 +340,13 @@ def test_flush_without_a_server_fails(run: Run, tmp_path: Path, free_port: int) 
     failed = run("spool", "flush", "--url", url)
     assert failed.code == 1
     assert "TransportError" in failed.err
-    assert failed.out == ""
+    assert failed.out.startswith(
+        "cut short: delivered 0 of 4 rows; 4 rows of 1 stream stay in the spool; deliver"
+    )
     assert len(run("spool", "status", "--json").json["streams"]) == 1
+    elsewhere = run("spool", "flush")
+    assert elsewhere.code == 0
+    assert f"4 rows of 1 stream for {url} stay in the spool; deliver them with: tupli spool" in elsewhere.out
 
 
 def test_rebuild(run: Run, bench: str) -> None:

@@ -1,6 +1,10 @@
 """`tupli spool` over a small server: what was delivered, refused, or could not be proven, and the exit codes."""
 
+import shlex
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ import pytest
 from support.dead_spool import STEPS, cover, dead_spool
 from support.tiny_server import TinyServer, tiny_server
 from tupli.cli.main import main
+from tupli.recording import flush as flush_module
 from tupli.spool import owner as owner_module
 from tupli.transport import HttpTransport
 from tupli.transport.fake import refusal
@@ -51,6 +56,11 @@ def run(
         return code or 0, *capsys.readouterr()
 
     return run
+
+
+def delivered(server: TinyServer) -> int:
+    """Rows that the server has."""
+    return sum(event.rows().num_rows for event in server.kept.events if isinstance(event, StepsRecorded))
 
 
 def shown(run: Run) -> dict[str, Any]:
@@ -113,10 +123,95 @@ def test_a_flush_that_delivers_everything_succeeds(dead: Path, run: Run, server:
     assert (report["streams"], report["steps"], report["episodes"], report["left"]) == (1, STEPS, 1, 0)
 
 
-def test_a_server_that_is_not_there_leaves_everything(dead: Path, run: Run, server: TinyServer) -> None:
+def test_a_server_that_is_not_there_leaves_everything(
+    dead: Path, run: Run, server: TinyServer, tmp_path: Path
+) -> None:
     server.fault = "unavailable"
     code, out, err = run("flush")
-    assert (code, out) == (1, "")
+    assert code == 1
+    assert out == (
+        f"cut short: delivered 0 of {STEPS + 1} rows; {STEPS + 1} rows of 1 stream stay in the spool; "
+        f"deliver them with: tupli spool flush --url {server.url} --spool-dir {tmp_path}\n"
+    )
     assert "TransportError" in err
     (stream,) = shown(run)["streams"]
     assert (stream["rows"], stream["problem"]) == (STEPS + 1, "")
+
+
+def test_a_server_that_goes_away_meanwhile_is_told_with_what_it_has(
+    dead: Path, run: Run, server: TinyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(_: list[Event]) -> None:
+        if delivered(server) > 30:
+            server.fault = "unavailable"
+
+    monkeypatch.setattr(flush_module, "REQUEST_BYTES", 1)
+    monkeypatch.setattr("tupli.spool.reader.MAX_RECORD_BYTES", 512)
+    server.kept.after_send = gone
+    code, out, _ = run("flush", "--json")
+    report = orjson.loads(out)
+    kept = delivered(server)
+    assert (code, report["streams"], report["elsewhere"]) == (1, 0, [])
+    assert 30 < kept < STEPS
+    assert (report["rows"], report["left"]) == (kept, STEPS + 1 - kept)
+    assert (report["steps"], report["episodes"]) == (None, None)
+    assert "not now" in report["problems"][0]
+    assert shown(run)["streams"][0]["rows"] == report["left"]
+    server.fault, server.kept.after_send = "", lambda _: None
+    assert run("flush")[0] == 0
+    assert delivered(server) == STEPS + 1
+
+
+def test_ctrl_c_is_told_with_what_is_delivered(dead: Path, server: TinyServer, tmp_path: Path) -> None:
+    def hang(_: list[Event]) -> None:
+        server.fault = "hang"
+
+    server.kept.after_send = hang
+    code = (
+        "import sys, tupli.recording.flush as f, tupli.spool.reader as r; from tupli.cli.main import main\n"
+        "f.REQUEST_BYTES = 1; r.MAX_RECORD_BYTES = 512\n"
+        f"sys.argv = ['tupli', 'spool', 'flush', '--url', {server.url!r}, '--spool-dir', {str(tmp_path)!r}]\n"
+        "main()"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 30
+        while not (server.kept.requests and server.hanging.is_set()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode not in {0, None}
+    kept = delivered(server)
+    assert out.startswith(
+        f"cut short: delivered {kept} of {STEPS + 1} rows; {STEPS + 1 - kept} rows of 1 stream"
+    )
+    assert "Traceback" not in err
+
+
+def test_what_is_for_another_server_is_told_and_stays(
+    dead: Path, run: Run, server: TinyServer, tmp_path: Path
+) -> None:
+    with tiny_server() as other:
+        code, out, err = run("flush", "--url", other.url)
+        assert (code, err) == (0, "")
+        first, second = out.splitlines()
+        assert first == "delivered 0 steps of 0 streams; 0 episodes ended with them"
+        assert second == (
+            f"{STEPS} rows of 1 stream for {server.url} stay in the spool; deliver them with: "
+            f"tupli spool flush --url {server.url} --spool-dir {tmp_path}"
+        )
+        code, out, _ = run("flush", "--url", other.url, "--json")
+        (left,) = orjson.loads(out)["elsewhere"]
+        assert (code, left["address"], left["rows"], left["streams"]) == (0, server.url, STEPS, 1)
+        told = run("flush", "--url", other.url)[1].partition("deliver them with: tupli spool ")[2]
+    assert delivered(server) == 0
+    assert run(*shlex.split(told))[0] == 0
+    assert delivered(server) == STEPS + 1
+
+
+def test_what_somebody_else_recorded_is_told(dead: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUPLI_TOKEN", "another")
+    code, out, _ = run("flush")
+    assert code == 0
+    assert f"{STEPS} rows of 1 stream" in out
+    assert "recorded as somebody else: set their TUPLI_TOKEN; deliver them with: tupli spool flush" in out

@@ -164,7 +164,7 @@ def by_number(runs: list[Run]) -> dict[int, Run]:
 
 @pytest.mark.parametrize("extra", [False, True])
 @pytest.mark.parametrize("where", ["reset", "step", "last step"])
-def test_ctrl_c_at_any_line(where: str, extra: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a case
+def test_ctrl_c_at_any_line(where: str, extra: bool, tmp_path: Path) -> None:  # noqa: FBT001 -- a case
     line = 1
     while True:
         ran = play(tmp_path / str(line), where, line, extra=extra)

@@ -96,7 +96,7 @@ class World:
     @property
     def context(self) -> Context:
         """The context of every query."""
-        return Context(database=self.store.database, visibility=LOCAL, now_ms=1_000)
+        return Context(database=self.store.database, visibility=LOCAL, now_ns=10**9)
 
     @property
     def page(self) -> list[PageEpisode]:

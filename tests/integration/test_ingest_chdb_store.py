@@ -27,9 +27,19 @@ STREAM = make_id(5, 5)
 BENCHMARK = make_id(5, 6)
 
 
+class Releasing(ChdbClient):
+    """Notes how often memory was given back."""
+
+    releases = 0
+
+    def release_memory(self) -> None:
+        self.releases += 1
+        super().release_memory()
+
+
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChdbClient]:
-    client = ChdbClient(tmp_path_factory.mktemp("store"))
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Releasing]:
+    client = Releasing(tmp_path_factory.mktemp("store"))
     yield client
     client.close()
 
@@ -223,3 +233,38 @@ input()
         DataLock(tmp_path)
     lock.release()
     DataLock(tmp_path).release()
+
+
+def test_memory_is_given_back_before_a_large_insert(client: Releasing) -> None:
+    client.command("CREATE TABLE sizes (b String) ENGINE = MergeTree ORDER BY b")
+    before = client.releases
+    client.insert("default", "sizes", pa.table({"b": [b"small"]}))
+    assert client.releases == before
+    client.insert("default", "sizes", pa.table({"b": [bytes(1_000_000)] * 9}))
+    assert client.releases == before + 1
+
+
+@pytest.mark.parametrize(
+    ("table", "times"),
+    [
+        ("benchmarks", ("created_at",)),
+        ("deletions", ("deleted_at",)),
+        ("episodes", ("received_at",)),
+        ("streams", ("first_received_at", "last_received_at")),
+    ],
+)
+def test_times_of_an_older_store_become_nanoseconds_once(
+    client: ChdbClient, table: str, times: tuple[str, ...]
+) -> None:
+    migrate(client, "tupli_g60", "generation")
+    (migration,) = [m for m in migrations() if m.name.endswith(f"{table}_nanoseconds")]
+    names = ", ".join(times)
+    for version, milliseconds in enumerate((1_700_000_000_123, 0)):
+        values = ", ".join(str(milliseconds) for _ in times)
+        client.command(f"INSERT INTO tupli_g60.{table} ({names}, version) VALUES ({values}, {version})")
+    for _ in range(2):  # a crash may have come before it was remembered
+        client.command(migration.sql.replace("{database}", "tupli_g60"))
+        for name in times:
+            found = client.column(f"SELECT {name} FROM tupli_g60.{table} ORDER BY version")
+            assert found == ["1700000000123000000", "0"]
+    Generations(client).drop(60)

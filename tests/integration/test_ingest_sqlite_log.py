@@ -1,12 +1,14 @@
 """The SQLite log: durability, order, bounds, a full disk, another process."""
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -164,3 +166,16 @@ def test_what_was_acknowledged_outlives_kill_9(tmp_path: Path) -> None:
     assert [int(r.payload) for r in found] == [r.position.offset for r in found] == list(range(len(found)))
     assert len(found) >= len(acknowledged)
     log.close()
+
+
+def test_what_was_written_is_not_held_until_the_next_append(log: SqliteLog) -> None:
+    asyncio.run(log.append(EPISODES_TOPIC, [record(bytes(1_000))]))
+    deadline = time.monotonic() + 5
+    while held() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not held()
+
+
+def held() -> list[object]:
+    """Appends that something still refers to."""
+    return [found for found in gc.get_objects() if type(found).__name__ == "_Append"]

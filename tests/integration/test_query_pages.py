@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from support.query_calls import NOW_MS, StorageOver
+from support.query_calls import NOW_NS, StorageOver
 from support.store_fill import StoreFill, array_schema, random_rows
 from tupli.datasets.tupli_dataset import TupliDataset
 from tupli_query.adapters.chdb_reader import ChdbReader
@@ -94,7 +94,7 @@ def test_only_what_is_too_much_to_sort_is_read_again(
     reader, fill = store
     fill.episodes(SCHEMA, [random_rows(SCHEMA, 5)])
     body = TupliDataset(StorageOver(reader)).with_tuple_filter(ALL)._query.request(("reward",))
-    context = Context(database=fill.database, visibility=LOCAL, now_ms=NOW_MS)
+    context = Context(database=fill.database, visibility=LOCAL, now_ns=NOW_NS)
     made = datasets.plan(reader, context, dataset_request(body))
     with caplog.at_level("INFO", logger=datasets.__name__):
         much = Failing(reader.session(), TooMuchToSort("16 MiB"))

@@ -123,7 +123,7 @@ def _id(data: TupliDataset, tuples: int) -> str:
 
 
 @pytest.mark.parametrize("by_layout", [True, False])
-def test_a_step_schema_chooses_headers_too(storage: StorageOver, by_layout: bool) -> None:  # noqa: FBT001 - a parameter
+def test_a_step_schema_chooses_headers_too(storage: StorageOver, by_layout: bool) -> None:  # noqa: FBT001 -- a parameter
     data = dataset("mixed", storage=storage)
     name = SINGLE.layout.text if by_layout else _id(data, 6 + 8)
     chosen = data.with_step_schema(name)

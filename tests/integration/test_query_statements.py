@@ -78,13 +78,13 @@ def _engine(factory: pytest.TempPathFactory) -> Any:
     return base
 
 
-def context(store: FilterStore, visibility: Visibility = LOCAL, now_ms: int = 0) -> Context:
-    return Context(database=store.database, visibility=visibility, now_ms=now_ms)
+def context(store: FilterStore, visibility: Visibility = LOCAL, now_ns: int = 0) -> Context:
+    return Context(database=store.database, visibility=visibility, now_ns=now_ns)
 
 
 def ordinals(store: FilterStore, selection: Selection | None = None, **members: Any) -> list[int]:
     """Which episodes a listing gives."""
-    at = context(store, **{k: members.pop(k) for k in ("visibility", "now_ms") if k in members})
+    at = context(store, **{k: members.pop(k) for k in ("visibility", "now_ns") if k in members})
     query = list_episodes(at, selection or Selection(), limit=100, columns=PAGE_COLUMNS, **members)
     return [int.from_bytes(row["episode"][12:], "big") for row in store.run(query)]
 
@@ -170,12 +170,12 @@ class TestEpisodes:
         items = [recorded(n, status=kind) for n, kind in enumerate(kinds, 1)]
         items.append(recorded(7, columns={"discarded": 1}))
         for item in items:
-            item.columns = {"discarded": 0, "received_at": 1_000} | item.columns
+            item.columns = {"discarded": 0, "received_at": 10**9} | item.columns
         store.record(SCHEMA, items)
 
         assert ordinals(store) == [1, 2, 3]
         assert ordinals(store, Selection(include=("open",))) == [1, 2, 3, 4]
-        later = {"now_ms": 10_000_000}
+        later = {"now_ns": 10_000 * 10**9}
         assert ordinals(store, Selection(include=("open",)), **later) == [1, 2, 3, 4]
         assert ordinals(store, Selection(include=("abandoned",))) == [1, 2, 3]
         assert ordinals(store, Selection(include=("abandoned",)), **later) == [1, 2, 3, 4]

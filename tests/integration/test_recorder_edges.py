@@ -98,6 +98,15 @@ def test_reset_midway_aborts_and_touches_no_neighbour(setup: Setup) -> None:
     assert [len(run.observations) for run in setup.runs()] == [4, 1, 3]
 
 
+def test_an_environment_that_was_reset_and_never_stepped_leaves_no_episode(setup: Setup) -> None:
+    with setup.record() as env:
+        for steps in (1, 0, 1, 0):
+            env.reset()
+            for _ in range(steps):
+                env.step(ACT)
+    assert [run.end.discarded for run in setup.runs() if run.end is not None] == [False, True, False, True]
+
+
 def test_an_exception_in_the_environment(setup: Setup) -> None:
     def fail(count: int) -> None:
         if count == 4:

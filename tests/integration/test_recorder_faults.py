@@ -18,7 +18,7 @@ from tupli.recording import Recorder, lifetime, record, shipper
 from tupli.spool.directory import SpoolDirectory
 from tupli.spool.manifest import Manifest
 from tupli.transport import FakeTransport
-from tupli.transport.base import SendResult
+from tupli.transport.base import Body, SendResult
 from tupli.transport.fake import refusal
 from tupli_schemas.events import Event, StepsRecorded
 
@@ -228,7 +228,29 @@ def test_a_small_disk_leaves_its_share_to_others(tmp_path: Path, monkeypatch: py
     spool.make_room(1 << 20)
     free["bytes"] = 7 << 20
     with pytest.raises(SpoolFull, match=str(GIB // 8 // 20)):
+        spool.look(1 << 20)
+
+
+def test_no_more_than_half_of_what_was_free_is_given_without_another_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, looks = [1_000.0], []
+
+    def used(_: SpoolDirectory) -> int:
+        looks.append(now[0])
+        return 0
+
+    monkeypatch.setattr("tupli.spool.directory.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(SpoolDirectory, "used", used)
+    spool = SpoolDirectory(tmp_path, limit=40 << 20)
+    for _ in range(20):
         spool.make_room(1 << 20)
+    assert len(looks) == 1
+    spool.make_room(1 << 20)
+    assert len(looks) == 2
+    now[0] += 6.0  # what was seen is too old
+    spool.make_room(1 << 20)
+    assert len(looks) == 3
 
 
 # --- what the server does not take ----------------------------------------------------------------------------------
@@ -307,7 +329,7 @@ class Refusing(FakeTransport):
 
     refusing = False
 
-    def send_events(self, body: bytes) -> SendResult:
+    def send_events(self, body: Body) -> SendResult:
         if not self.refusing:
             raise TransportError("not yet")
         raise refusal()

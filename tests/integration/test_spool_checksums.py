@@ -19,7 +19,7 @@ from tupli.spool.layout import SegmentShape, pack_word
 from tupli.spool.manifest import Manifest
 from tupli.spool.segment import Segment
 from tupli.transport import FakeTransport
-from tupli.transport.base import SendResult
+from tupli.transport.base import Body, SendResult
 from tupli_schemas.steps import Layout
 
 LAYOUT = Layout.parse("o=f4[3];a=i8[];x=")
@@ -28,7 +28,7 @@ LAYOUT = Layout.parse("o=f4[3];a=i8[];x=")
 class Down(FakeTransport):
     """A server that does not answer."""
 
-    def send_events(self, body: bytes) -> SendResult:
+    def send_events(self, body: Body) -> SendResult:
         raise TransportError("down")
 
 

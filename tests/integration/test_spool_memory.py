@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tupli.recording.job import StreamJob
-from tupli.recording.stream import new_stream
+from tupli.recording.opening import new_stream
 from tupli.spool.directory import SpoolDirectory
 from tupli.spool.layout import SegmentShape
 from tupli.spool.manifest import BenchmarkState, Manifest

@@ -22,6 +22,14 @@ with tempfile.TemporaryDirectory() as folder:
     rec.close()
 """
 
+READS = """
+import os, tupli
+for name in ("http_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
+    os.environ.pop(name, None)
+from tupli.datasets.reading import Reading
+tupli.dataset("any", storage=tupli.TupliAPIClient("http://127.0.0.1:9")).with_tuple_filter(tupli.F("reward") > 0)
+"""
+
 
 def imported_by(code: str, *, warnings: str = "error") -> set[str]:
     """Which of the heavy packages a fresh interpreter has imported after this code."""
@@ -41,6 +49,10 @@ def test_a_process_that_only_records_draws_nothing_and_needs_no_httpx() -> None:
     assert imported_by(RECORDS, warnings="ignore") & {"rich", "typer", "httpx"} == set()
 
 
+def test_reading_a_dataset_needs_no_environment_and_draws_nothing() -> None:
+    assert imported_by(READS) & {"rich", "typer", "httpx", "gymnasium"} == set()
+
+
 def test_every_name_is_there_and_offered() -> None:
     names: dict[str, object] = {}
     exec("from tupli import *", names)
@@ -56,7 +68,7 @@ def test_submodules_are_reached_from_the_package() -> None:
 
 def test_a_name_that_is_not_there_is_told() -> None:
     with pytest.raises(AttributeError, match="'tupli' has no attribute 'records'"):
-        _ = tupli.records  # type: ignore[attr-defined]
+        _ = tupli.records  # type: ignore[attr-defined]  # that is what is tested
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

@@ -75,7 +75,7 @@ def episode_matches(item: BaseFilter, episode: Episode) -> bool:
     return _evaluate(item, lambda key: _episode_value(key, episode))
 
 
-def _evaluate(item: BaseFilter, value_of: Callable[[str], Any]) -> bool:  # noqa: PLR0911 - one a kind of node
+def _evaluate(item: BaseFilter, value_of: Callable[[str], Any]) -> bool:  # noqa: PLR0911 -- one a kind of node
     match item:
         case FilterAND(filters=members):
             return all(_evaluate(one, value_of) for one in members)

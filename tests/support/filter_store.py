@@ -48,7 +48,8 @@ class FilterStore:
 
     def __init__(self, path: Path, generation: int = 1) -> None:
         self._client = clickhouse_connect.get_client(interface="chdb", path=str(path))
-        self._reader: Any = chdb.connect(str(path))  # type: ignore[no-untyped-call]  # ships no types
+        connect: Any = chdb.connect  # with types or without: see `tupli_query.adapters.chdb_reader`
+        self._reader: Any = connect(str(path))
         self.database = generation_database(generation)
         self._client.command(f"CREATE DATABASE IF NOT EXISTS {self.database}")
         for migration in sorted(
@@ -97,7 +98,7 @@ class FilterStore:
                 "id": pa.array(ids, pa.binary(16)), "owner": pa.array(owners, pa.binary(16)), "name": names,
                 "descriptor": empty, "hash": empty, "description": empty, "difficulty": empty,
                 "benchmark_version": empty, "extra": ["{}"] * len(ids), **_index("extra", extras),
-                "created_at": [1] * len(ids), "version": pa.array([1] * len(ids), pa.uint64()),
+                "created_at": [1_000_000] * len(ids), "version": pa.array([1] * len(ids), pa.uint64()),
             },
         )  # fmt: skip
 

@@ -16,14 +16,14 @@ from tupli_query.core.service import QueryService
 from tupli_query.http.routes import make_app
 from tupli_schemas.problems import Problem
 
-NOW_MS = 1_000
+NOW_NS = 10**9
 
 
 class InProcessQuery:
     """A `QueryPort` that runs the application on an event loop of its own; bodies come whole."""
 
     def __init__(self, reader: ChdbReader) -> None:
-        self._service = QueryService(reader, lambda: NOW_MS)
+        self._service = QueryService(reader, lambda: NOW_NS)
 
     def ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The JSON answer."""

@@ -154,7 +154,7 @@ class StoreFill:
         """A benchmark of the catalogue."""
         row = {
             "id": benchmark, "owner": owner, "name": name, "descriptor": "{}", "hash": "h", "description": "",
-            "difficulty": "", "benchmark_version": "", "extra": "{}", "created_at": 1, "version": 1,
+            "difficulty": "", "benchmark_version": "", "extra": "{}", "created_at": 1_000_000, "version": 1,
         } | members  # fmt: skip
         self._insert("benchmarks", [row])
 
@@ -189,7 +189,7 @@ class StoreFill:
             "benchmark": rows.benchmark, "owner": rows.owner, "episode": rows.id, "slot": 0,
             "layout": schema.layout.text, "step_schema": orjson.dumps(schema.to_json()).decode(),
             "started_at": rows.ordinal * 1_000, "ended_at": rows.ordinal * 1_000 + 500 if ended else 0,
-            "received_at": rows.ordinal, "seed": "null", "options": "null", "reset_info": "null", "run": "run-1",
+            "received_at": rows.ordinal * 1_000_000, "seed": "null", "options": "null", "reset_info": "null", "run": "run-1",
             "policy": rows.policy, "environment": "{}", "versions": "{}",
             "metadata": orjson.dumps(rows.metadata).decode(),
             "metadata_str": {k: v for k, v in rows.metadata.items() if isinstance(v, str)},

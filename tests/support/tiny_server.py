@@ -29,6 +29,7 @@ class TinyServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.kept = FakeTransport()
         self.fault = ""
+        self.hanging = threading.Event()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that was killed, or gave up: nothing to say."""
@@ -45,6 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         if self.server.fault == "hang":
+            self.server.hanging.set()
             time.sleep(3600)
         if self.server.fault == "unavailable":
             self._refuse(Problem("unavailable", "not now"))

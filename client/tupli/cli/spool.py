@@ -1,8 +1,10 @@
 """`tupli spool`: what was recorded and not delivered yet, and what never will be."""
 
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +13,7 @@ from tupli.errors import TupliError
 from tupli.transport import HttpTransport
 
 if TYPE_CHECKING:
+    from tupli.cli.waiting import Waiting
     from tupli.recording.flush import FlushReport
 
 STREAMS = {
@@ -81,19 +84,41 @@ def status(directory: DirectoryOption = None, *, as_json: JsonFlag = False) -> N
 def flush(directory: DirectoryOption = None, url: UrlOption = None, *, as_json: JsonFlag = False) -> None:
     """Deliver what processes left that run no more, to this server.
 
-    Exit code 0 when the server has all of it (what it refused before, and `status` shows, does not count again);
-    1 when something stays, was refused now, or could not be proven whole.
+    Exit code 0 when the server has all of it (what it refused before, and `status` shows, does not count again; what
+    is for other servers is told, and stays); 1 when something stays, was refused now, or could not be proven whole.
+    A flush that is cut short says what is delivered by then, and fails.
     """
-    from tupli.recording.flush import flush_dead  # noqa: PLC0415 - as above
+    from tupli.cli.waiting import Watched, cut_short, elsewhere_told  # noqa: PLC0415 -- as above
+    from tupli.recording.flush import flush_dead  # noqa: PLC0415 -- as above
+    from tupli.spool.directory import SpoolDirectory  # noqa: PLC0415 -- as above
 
-    report = flush_dead(directory, HttpTransport(url))
+    root = SpoolDirectory(directory)
+    with closing(HttpTransport(url)) as transport:
+        watched = Watched(root, transport)
+        try:
+            report = flush_dead(root, watched)
+        except (KeyboardInterrupt, TupliError, OSError) as error:
+            left = watched.look()
+            told, line = cut_short(watched.first, left, error, directory)
+            lines = [line, *elsewhere_told(left.elsewhere, directory)]
+            _print(told, lines, left.elsewhere, as_json=as_json)
+            raise
+        others = watched.look().elsewhere
+    steps, streams = count(report.steps, "step"), count(report.streams, "stream")
+    first = f"delivered {steps} of {streams}; {count(report.episodes, 'episode')} ended with them"
+    _print(asdict(report), [first, *elsewhere_told(others, directory)], others, as_json=as_json)
+    if problems := _problems_of(report):
+        raise TupliError("; ".join(problems))
+
+
+def _print(
+    report: Mapping[str, Any], lines: Iterable[str], others: Iterable["Waiting"], *, as_json: bool
+) -> None:
     if as_json:
-        emit(asdict(report))
-    else:
-        steps, streams = count(report.steps, "step"), count(report.streams, "stream")
-        typer.echo(f"delivered {steps} of {streams}; {count(report.episodes, 'episode')} ended with them")
-    if told := _problems_of(report):
-        raise TupliError("; ".join(told))
+        emit({**report, "elsewhere": [asdict(one) for one in others]})
+        return
+    for line in lines:
+        typer.echo(line)
 
 
 def _problems_of(report: "FlushReport") -> list[str]:

@@ -8,8 +8,9 @@ from tupli.datasets.parsers import (
     TensorflowTupleParser,
     TorchTupleParser,
 )
+from tupli.datasets.preview import Preview
 from tupli.datasets.reading import EpisodeData
-from tupli.datasets.tupli_dataset import Preview, TupliDataset, dataset
+from tupli.datasets.tupli_dataset import TupliDataset, dataset
 
 __all__ = [
     "BaseTupleParser",

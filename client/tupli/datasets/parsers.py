@@ -4,11 +4,14 @@ Torch and TensorFlow are imported when their parser is used.
 """
 
 import importlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import numpy as np
 
-from tupli.errors import TupliError
+from tupli.errors import InvalidInput, TupliError
+
+_COLUMNS: Final = ("observation", "action", "reward", "terminals", "timeouts")
 
 
 class BaseTupleParser:
@@ -16,8 +19,13 @@ class BaseTupleParser:
 
     @classmethod
     def parse_lists(cls, obs: Any, act: Any, rew: Any, term: Any, trunc: Any) -> tuple[Any, ...]:
-        """The five, parsed. Observations and actions may be dicts and tuples of arrays."""
-        return tuple(_each(cls.parse, value) for value in (obs, act, rew, term, trunc))
+        """The five, parsed. Observations and actions may be dicts and tuples of arrays.
+
+        Raises:
+            InvalidInput: The framework has no tensors of a column's dtype; `place` names the column.
+        """
+        values = (obs, act, rew, term, trunc)
+        return tuple(_each(cls.parse, value, word) for word, value in zip(_COLUMNS, values, strict=True))
 
     @classmethod
     def parse(cls, array: Any) -> Any:
@@ -40,7 +48,7 @@ class TorchTupleParser(BaseTupleParser):
     @classmethod
     def parse(cls, array: Any) -> Any:
         """The tensor."""
-        return _imported("torch", "torch").from_numpy(np.ascontiguousarray(array))
+        return _made("torch", lambda torch, value: torch.from_numpy(np.ascontiguousarray(value)), array)
 
 
 class TensorFlowTupleParser(BaseTupleParser):
@@ -49,19 +57,38 @@ class TensorFlowTupleParser(BaseTupleParser):
     @classmethod
     def parse(cls, array: Any) -> Any:
         """The tensor."""
-        return _imported("tensorflow", "tensorflow").convert_to_tensor(np.asarray(array))
+        return _made("tensorflow", lambda tf, value: tf.convert_to_tensor(np.asarray(value)), array)
 
 
 TensorflowTupleParser = TensorFlowTupleParser
 """The seed's spelling."""
 
 
-def _each(parse: Any, value: Any) -> Any:
+def _each(parse: Any, value: Any, place: str) -> Any:
     if isinstance(value, dict):
-        return {name: _each(parse, member) for name, member in value.items()}
+        return {name: _each(parse, member, f"{place}.{name}") for name, member in value.items()}
     if isinstance(value, tuple):
-        return tuple(_each(parse, member) for member in value)
-    return parse(value)
+        return tuple(_each(parse, member, f"{place}[{i}]") for i, member in enumerate(value))
+    try:
+        return parse(value)
+    except InvalidInput as error:
+        raise InvalidInput(str(error), place=place) from error
+
+
+def _made(module: str, make: Callable[[Any, Any], Any], array: Any) -> Any:
+    """What the framework makes of an array.
+
+    Raises:
+        InvalidInput: It has no tensors of that dtype: texts, graphs, and what else is an object.
+    """
+    framework = _imported(module, module)
+    try:
+        return make(framework, array)
+    except (TypeError, ValueError) as error:
+        told = f"{module} has no tensor for values of dtype {np.asarray(array).dtype} ({error})"
+        raise InvalidInput(
+            f"{told}; NumpyTupleParser keeps them, and a parser of your own may encode them"
+        ) from error
 
 
 def _imported(module: str, extra: str) -> Any:

@@ -3,11 +3,11 @@
 import sys
 import time
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
 
 SHOW_AFTER_SECONDS: Final = 1.0
 
@@ -43,6 +43,11 @@ class Progress:
             self._bar.update(self._task, completed=self._rows)
 
     def _show(self, most: int | None) -> None:
+        # Whoever never sees a bar does not wait for what draws it.
+        from rich.console import Console  # noqa: PLC0415 -- a tenth of a second
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415 -- too
+        from rich.progress import Progress as Bar  # noqa: PLC0415 -- too
+
         columns = (TextColumn(self._label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
         self._task = self._bar.add_task(self._label, total=most)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from tupli.errors import InvalidInput
 from tupli.models import RLTuple
 from tupli_schemas.filter_tree import BaseFilter, FilterAND, FilterEQ
+from tupli_schemas.paths import read_quoted
 
 TuplePredicate = Callable[[RLTuple], bool]
 STATUSES: Final = ("open", "terminated", "truncated", "aborted", "incomplete", "conflict", "abandoned")
@@ -89,6 +90,19 @@ def check_include(statuses: Iterable[str]) -> tuple[str, ...]:
         if status not in STATUSES:
             raise InvalidInput(f"{status!r} is no status; there are {', '.join(STATUSES)}", place="include")
     return out
+
+
+def check_order(keys: Iterable[str]) -> tuple[str, ...]:
+    """Keys of an order, as the server reads them.
+
+    Raises:
+        InvalidInput: One of them is no text.
+    """
+    out = tuple(keys)
+    for index, key in enumerate(out):
+        if not isinstance(key, str):
+            raise InvalidInput(f"{key!r} is no key like `-return`", place=f"order_by[{index}]")
+    return tuple(map(read_quoted, out))
 
 
 def check_limit(value: int | None, place: str) -> int | None:

@@ -3,26 +3,29 @@
 A dataset is a question. Filters, order and limits are immutable: every `with_*` gives a new dataset, and nothing
 is asked of the server before rows or headers are wanted. What was loaded, and the seed of random numbers, are
 state of the object.
+
+Its episodes are those that benchmark filter, episode filter, order and `limit_episodes` choose, also where one has no
+tuple, or none that the tuple filter keeps: `preview`, `iter_episodes`, `load` and `limit_episodes` agree about them.
 """
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 import psutil
 
 from tupli.datasets.batches import Batches
 from tupli.datasets.estimate import loaded_bytes, size_text
+from tupli.datasets.forms import LoadedForms
 from tupli.datasets.loaded import Loaded
-from tupli.datasets.parsers import BaseTupleParser, NumpyTupleParser
-from tupli.datasets.query import Query, check_include, check_limit, named_benchmark
+from tupli.datasets.preview import Preview
+from tupli.datasets.query import check_include, named_benchmark
 from tupli.datasets.reading import EpisodeData, Reading
+from tupli.datasets.whole import WORDS, whole_episodes
 from tupli.datasets.words import DEFAULT_WORDS, check_words
 from tupli.errors import InvalidInput, NotFound
-from tupli.models import BenchmarkHeader, EpisodeHeader, RLTuple
+from tupli.models import BenchmarkHeader, EpisodeHeader
 from tupli_schemas.catalog import GLOBAL_SCOPE, MAX_IDS, Delete, Publish
-from tupli_schemas.filter_tree import BaseFilter
 from tupli_schemas.ids import parse_id
 from tupli_schemas.steps import StepSchema
 
@@ -30,30 +33,9 @@ if TYPE_CHECKING:
     from tupli.storage.api import TupliAPIClient
 
 COUNT_PATH: Final = "/query/v1/datasets/count"
-LOADED_WORDS: Final = (*DEFAULT_WORDS, "info")
 
 
-class Preview(list[EpisodeHeader]):
-    """Headers of a dataset's episodes, and how many tuples the dataset has.
-
-    `n_tuples` is None where a Python function chooses the tuples: nobody knows before it has seen them all.
-    """
-
-    def __init__(self, headers: Iterable[EpisodeHeader], n_tuples: int | None) -> None:
-        super().__init__(headers)
-        self.n_tuples = n_tuples
-
-    @property
-    def n_episodes(self) -> int:
-        """How many episodes there are."""
-        return len(self)
-
-    def __repr__(self) -> str:
-        tuples = "?" if self.n_tuples is None else f"{self.n_tuples:,}"
-        return f"<{self.n_episodes:,} episodes, {tuples} tuples>"
-
-
-class TupliDataset:
+class TupliDataset(LoadedForms):
     """The tuples of some episodes of some benchmarks, ended and aborted episodes unless told otherwise.
 
     Args:
@@ -61,73 +43,12 @@ class TupliDataset:
         info: Anything; kept for the caller.
     """
 
-    def __init__(self, storage: "TupliAPIClient | None" = None, info: dict[str, Any] | None = None) -> None:
-        self._storage = storage
-        self.info = info
-        self._query = Query()
-        self._loaded: Loaded | None = None
-        self._seed: int | None = None
-        self._rng = np.random.default_rng()
-
-    # -- the question ------------------------------------------------------------------------------------------
-
-    def with_benchmark_filter(self, benchmark_filter: BaseFilter | None) -> "TupliDataset":
-        """Episodes of benchmarks that match; replaces an earlier benchmark filter."""
-        return self._with(benchmark=None, benchmark_filter=_checked(benchmark_filter))
-
-    def with_episode_filter(self, episode_filter: BaseFilter | None) -> "TupliDataset":
-        """Episodes that match; replaces an earlier episode filter."""
-        return self._with(episode_filter=_checked(episode_filter))
-
-    def with_tuple_filter(
-        self, tuple_filter: BaseFilter | Callable[[RLTuple], bool] | None
-    ) -> "TupliDataset":
-        """Tuples that match; replaces an earlier tuple filter.
-
-        A Python function works as well. It runs here, on every tuple of the episodes: everything is fetched, at
-        some hundred thousand tuples a second.
-        """
-        if tuple_filter is not None and not isinstance(tuple_filter, BaseFilter) and callable(tuple_filter):
-            return self._with(tuple_filter=None, tuple_predicate=tuple_filter)
-        return self._with(tuple_filter=_checked(tuple_filter), tuple_predicate=None)
-
-    def order_by(self, *keys: str) -> "TupliDataset":
-        """Episodes in the order of episode keys, `-key` for the greatest first."""
-        return self._with(order_by=keys)
-
-    def limit_episodes(self, count: int | None) -> "TupliDataset":
-        """The first `count` episodes."""
-        return self._with(limit_episodes=check_limit(count, "limit_episodes"))
-
-    def limit(self, count: int | None) -> "TupliDataset":
-        """The first `count` tuples."""
-        return self._with(limit=check_limit(count, "limit"))
-
-    def including(self, *statuses: str) -> "TupliDataset":
-        """Also episodes of these statuses: `open`, `abandoned`, `incomplete`, `conflict`."""
-        return self._with(include=check_include(statuses))
-
-    def with_step_schema(self, name: str) -> "TupliDataset":
-        """Only episodes of the step schema of this id or layout, where a dataset spans several (the error lists them).
-
-        Episodes that differ in their extra facts alone are read together without it.
-        """
-        return self._with(step_schema=name)
-
     # -- headers and counts ------------------------------------------------------------------------------------
-
-    @property
-    def storage(self) -> "TupliAPIClient":
-        """Where the dataset is."""
-        if self._storage is None:
-            from tupli.storage.api import TupliAPIClient  # noqa: PLC0415 - storages make datasets, too
-
-            self._storage = TupliAPIClient()
-        return self._storage
 
     def preview(self) -> Preview:
         """Headers and counts, no tuples.
 
+        The headers are those of all episodes that were chosen, also where a tuple filter keeps none of their tuples.
         The count is what tuple filter and limit leave; None where the filter is a Python function.
 
         Raises:
@@ -146,6 +67,12 @@ class TupliDataset:
     def benchmarks(self) -> list[BenchmarkHeader]:
         """The benchmarks that the benchmark filter chooses."""
         return self.storage.list_benchmarks(self._query.benchmark_filter)
+
+    def sample_episodes(self, n_samples: int) -> list[EpisodeHeader]:
+        """`n_samples` different episodes (all, if there are fewer) in random order."""
+        headers = self._headers() if self._loaded is None else self._loaded.headers
+        rows = self._rng.permutation(len(headers))[:n_samples]
+        return [headers[int(row)] for row in rows]
 
     # -- rows --------------------------------------------------------------------------------------------------
 
@@ -203,11 +130,14 @@ class TupliDataset:
     def iter_episodes(self) -> Iterator[EpisodeData]:
         """Whole episodes, one after the other: T+1 observations each, T of everything else.
 
+        They are those of `preview`, in the dataset's order. One that is `open` and has no step yet has T = 0, and no
+        observations either.
+
         Raises:
             InvalidInput: There is a tuple filter or limit: what is left of an episode is not whole.
         """
         self._check_whole()
-        return self._reading(LOADED_WORDS, headers=True).episodes()
+        return whole_episodes(self._reading(WORDS, headers=True))
 
     def load(self, max_bytes: int | None = None) -> "TupliDataset":
         """Fetch everything into memory, for the attributes below; returns the dataset.
@@ -219,89 +149,9 @@ class TupliDataset:
             InvalidInput: It would take more.
         """
         limit = psutil.virtual_memory().total // 4 if max_bytes is None else max_bytes
-        reading = self._reading(LOADED_WORDS, headers=True)
+        reading = self._reading(WORDS, headers=True)
         self._loaded = Loaded(reading.pulled(lambda schema, most: self._estimate(schema, most, limit)))
         return self
-
-    @property
-    def observations(self) -> Any:
-        """Observations the actions were chosen on."""
-        return self._data.table["observation"]
-
-    @property
-    def actions(self) -> Any:
-        """Actions."""
-        return self._data.table["action"]
-
-    @property
-    def rewards(self) -> Any:
-        """Rewards."""
-        return self._data.table["reward"]
-
-    @property
-    def next_observations(self) -> Any:
-        """Observations after the step."""
-        return self._data.table["next_observation"]
-
-    @property
-    def terminals(self) -> Any:
-        """Where the environment terminated; never a truncation."""
-        return self._data.terminals
-
-    @property
-    def timeouts(self) -> Any:
-        """The last kept row before every gap or end that is not terminal."""
-        return self._data.timeouts
-
-    @property
-    def infos(self) -> Any:
-        """Infos, decoded when they are looked at."""
-        return self._data.table["info"]
-
-    @property
-    def episodes(self) -> list[EpisodeHeader]:
-        """Headers of the episodes."""
-        return self._data.headers
-
-    @property
-    def tuples(self) -> Any:
-        """The tuples, each made when it is looked at."""
-        return self._data.tuples
-
-    # -- forms of others ---------------------------------------------------------------------------------------
-
-    def set_seed(self, seed: int) -> None:
-        """Seed the dataset's own random numbers; nobody else's."""
-        self._seed = seed
-        self._rng = np.random.default_rng(seed)
-
-    def as_batch_generator(self, batch_size: int, shuffle: bool = False) -> Iterator[list[RLTuple]]:  # noqa: FBT001, FBT002 - the seed's signature
-        """Lists of `batch_size` tuples of the loaded dataset."""
-        tuples = self._data.tuples
-        order = self._rng.permutation(len(tuples)) if shuffle else np.arange(len(tuples))
-        for start in range(0, len(order), batch_size):
-            yield [tuples[int(row)] for row in order[start : start + batch_size]]
-
-    def sample_episodes(self, n_samples: int) -> list[EpisodeHeader]:
-        """`n_samples` different episodes (all, if there are fewer) in random order."""
-        headers = self._headers() if self._loaded is None else self._loaded.headers
-        rows = self._rng.permutation(len(headers))[:n_samples]
-        return [headers[int(row)] for row in rows]
-
-    def convert_to_tensors(self, parser: type[BaseTupleParser] = NumpyTupleParser) -> tuple[Any, ...]:
-        """(observations, actions, rewards, terminals, timeouts) as the parser makes them."""
-        table = self._data.table
-        return parser.parse_lists(
-            table["observation"], table["action"], table["reward"], self.terminals, self.timeouts
-        )
-
-    def convert_to_d4rl_format(self) -> dict[str, Any]:
-        """`observations actions next_observations rewards terminals timeouts`, as D4RL names them."""
-        return self._data.d4rl()
-
-    def convert_to_dataframe(self) -> Any:
-        """A pandas data frame, a row a tuple, arrays in cells."""
-        return self._data.dataframe()
 
     # -- what it names -----------------------------------------------------------------------------------------
 
@@ -324,23 +174,6 @@ class TupliDataset:
             InvalidInput: There is a tuple filter or limit: episodes are deleted whole.
         """
         return self._command(lambda ids: Delete(command_id=str(uuid.uuid4()), kind="episode", ids=ids))
-
-    def __repr__(self) -> str:
-        query = self._query
-        parts = [
-            f"{name}={value!r}"
-            for name in query.__dataclass_fields__
-            if (value := getattr(query, name)) not in (None, ())
-        ]
-        return f"TupliDataset({', '.join(parts)})"
-
-    def _with(self, **members: Any) -> "TupliDataset":
-        out = TupliDataset(self._storage, self.info)
-        out._query = self._query.changed(**members)
-        out._seed = self._seed
-        if self._seed is not None:
-            out.set_seed(self._seed)
-        return out
 
     def _reading(self, words: Iterable[str], *, headers: bool = False) -> Reading:
         return Reading(
@@ -427,16 +260,10 @@ def dataset(
         include: Statuses of episodes besides ended and aborted ones: `open`, `abandoned`, `incomplete`, `conflict`.
     """
     if storage is None and url is not None:
-        from tupli.storage.api import TupliAPIClient  # noqa: PLC0415 - storages make datasets, too
+        from tupli.storage.api import TupliAPIClient  # noqa: PLC0415 -- storages make datasets, too
 
         storage = TupliAPIClient(url)
     out = TupliDataset(storage).including(*check_include(include or ()))
     if benchmark is None:
         return out
-    return out._with(benchmark=benchmark, benchmark_filter=named_benchmark(benchmark))  # noqa: SLF001 - its own module
-
-
-def _checked(item: object) -> BaseFilter | None:
-    if item is None or isinstance(item, BaseFilter):
-        return item
-    raise InvalidInput(f"{item!r} is no filter: use F(...) or Filter...", place="filter")
+    return out._with(benchmark=benchmark, benchmark_filter=named_benchmark(benchmark))  # noqa: SLF001 -- its own module

@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from gymnasium.spaces import GraphInstance
 
 from tupli.datasets.infos import Infos
 from tupli.errors import IntegrityError, InvalidInput
@@ -143,7 +142,13 @@ def _structure(schema: StepSchema, word: str) -> Structure | None:
     group = _group(word)
     if getattr(schema, f"{group}_structure") is None and schema.leaves(group):
         return None
-    return group_structure(schema, group, graph=GraphInstance)
+    return group_structure(schema, group, graph=_graph)
+
+
+def _graph(*members: Any) -> Any:
+    from gymnasium.spaces import GraphInstance  # noqa: PLC0415 -- a tenth of a second, and most data has no graphs
+
+    return GraphInstance(*members)
 
 
 def objects(rows: Any) -> npt.NDArray[np.object_]:

@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 import gymnasium
 
 from tupli.errors import AuthError, Conflict, InvalidInput, TransportError, TupliError
+from tupli.names import checked_name
 from tupli.recording.config import OnFull, RecordingConfig, scopes_of
 from tupli.recording.describe import versions_of
 from tupli.recording.lifetime import drain, watch
@@ -47,8 +48,8 @@ def record(  # noqa: PLR0913 -- options of the public interface, all but two by 
 ) -> Any:
     """The environment with recording around it; a vector environment gives a vector environment.
 
-    The benchmark is created from the environment when the caller has none of that name. The server may be down: the
-    spool carries everything until it is there.
+    The benchmark is created from the environment when the caller has none of that name. The server may be
+    down: the spool carries everything until it is there.
 
     Args:
         env: A Gymnasium environment, or a vector of them.
@@ -205,7 +206,7 @@ def benchmark_of(text: str) -> BenchmarkState:
     """The benchmark that a user names: an id as it is, a bare name as the caller's own.
 
     Raises:
-        InvalidInput: The text is neither.
+        InvalidInput: The text is neither, or a name that the server would refuse; the message has the rule.
     """
     if not text.strip():
         raise InvalidInput("a name or an id is needed", place="benchmark")
@@ -215,7 +216,8 @@ def benchmark_of(text: str) -> BenchmarkState:
         pass
     if "/" in text:
         raise InvalidInput(f"{text!r}: recording into another's benchmark goes by its id", place="benchmark")
-    return new_benchmark(make_id(time.time_ns() // 1_000_000, secrets.randbits(42)), text, None)
+    name = checked_name(text, "benchmark")
+    return new_benchmark(make_id(time.time_ns() // 1_000_000, secrets.randbits(42)), name, None)
 
 
 def _name_benchmark(config: RecordingConfig, descriptor: dict[str, Any]) -> None:

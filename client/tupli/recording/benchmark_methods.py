@@ -1,7 +1,7 @@
 """Store, publish, load and delete the benchmark of a wrapped environment.
 
-A benchmark is data. Loading one makes an environment from what is installed here: an id that is registered here,
-or the function that the caller names. Nothing that the server says is imported.
+A benchmark is data. Loading one makes an environment from what is installed here: an id that is
+registered here, or the function that the caller names. Nothing that the server says is imported.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +11,7 @@ import gymnasium
 
 from tupli._spaces import space_to_json
 from tupli.errors import InvalidInput, UntrustedEnvironment
+from tupli.names import checked_name
 from tupli.recording.describe import describe
 from tupli.spool.manifest import BenchmarkState
 from tupli_schemas.catalog import GLOBAL_SCOPE
@@ -57,8 +58,10 @@ class BenchmarkMethods:
         """Create the benchmark of this environment and record into it; returns its id.
 
         Raises:
+            InvalidInput: That is no name for a benchmark.
             Conflict: I have a benchmark of that name with other spaces.
         """
+        checked_name(name, "name")
         header = self._storage.store_benchmark(
             name,
             descriptor=describe(self.env),

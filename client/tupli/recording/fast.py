@@ -1,8 +1,9 @@
 """The short way of a step: one observation array and one action, of the dtypes and shapes that the schema has.
 
-A closure over the mapped records of one segment, made anew for each. Everything unusual (another type, an extra
-fact, the end of the segment, a callback) takes the long way of `single`, and both leave the same rows. What counts
-here are nanoseconds: local names, one packed write instead of an item assignment a column, no call that can be left out.
+A closure over the mapped records of one segment, made anew for each. Everything unusual (another type, an
+extra fact, the end of the segment, a callback) takes the long way of `single`, and both leave the same
+rows. What counts here are nanoseconds: local names, one packed write instead of an item assignment a
+column, no call that can be left out.
 """
 
 import struct

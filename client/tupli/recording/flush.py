@@ -99,7 +99,8 @@ def flush_dead(
     """Deliver what dead processes left for this server and subject.
 
     Raises:
-        TransportError: The server cannot be reached. AuthError: It asks for a credential. What is not delivered stays.
+        TransportError: The server cannot be reached. AuthError: It asks for a credential. What is not
+            delivered stays.
     """
     directory = spool_dir if isinstance(spool_dir, SpoolDirectory) else SpoolDirectory(spool_dir)
     report = FlushReport()

@@ -1,7 +1,8 @@
 """What the step schemas of a recording could not hold, so that the next one can.
 
-A step schema is made of an episode's first values. Where a later one had another type, the next schema takes both:
-numbers in their common type, an extra fact that is not always given as NaN or, where it is no float, as any value.
+A step schema is made of an episode's first values. Where a later one had another type, the next schema
+takes both: numbers in their common type, an extra fact that is not always given as NaN or, where it is no
+float, as any value.
 """
 
 from collections.abc import Mapping

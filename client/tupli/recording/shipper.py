@@ -1,7 +1,9 @@
-"""The background of a process's recordings: one thread that ships, one that makes segments ahead of need.
+"""The background of a process's recordings: a thread that ships, one that makes segments, one for checksums.
 
-Both are daemons shared by all streams. They are two because a request may hang for as long as the network likes,
-while segments are needed all the time. The environment's threads never wait for either.
+They are daemons shared by all streams. They are three because a request may hang for as long as the network
+likes, and because each call that gives up the interpreter may have to wait some milliseconds for it behind an
+environment that computes: checksums take a hundred such calls, and meanwhile the next segment is needed. The
+environment's threads never wait for any of them.
 """
 
 import atexit
@@ -27,6 +29,7 @@ POLL_SECONDS: Final = 0.02
 IDLE_SECONDS: Final = 0.25
 MIN_INTERVAL: Final = 0.05
 """Between two requests to a server: a fast simulator's steps share them, and its thread keeps the interpreter."""
+COVER_SECONDS: Final = 0.1
 CHECKSUM_SECONDS: Final = 1.0
 MAX_LINGER: Final = 2.0
 FIRST_BACKOFF: Final = 0.1
@@ -91,6 +94,7 @@ class Background:
                 for name, work in (
                     ("tupli-shipper", self._ship_forever),
                     ("tupli-segments", self._prepare_forever),
+                    ("tupli-checksums", self._cover_forever),
                 ):
                     thread = threading.Thread(target=work, name=name, daemon=True)
                     self._threads.append(thread)
@@ -137,7 +141,7 @@ class Background:
         server = self._servers.get(id(transport))
         return server is not None and server.failures > 0
 
-    # --- shipping ---------------------------------------------------------------------------------------------
+    # --- shipping ---------------------------------------------------------------------------------------
 
     def _ship_forever(self) -> None:
         while True:
@@ -213,27 +217,38 @@ class Background:
         after = error.retry_after if isinstance(error, TransportError) else None
         server.not_before = time.monotonic() + max(pause, min(after or 0.0, 60.0))
 
-    # --- segments ---------------------------------------------------------------------------------------------
+    # --- segments ---------------------------------------------------------------------------------------
 
     def _prepare_forever(self) -> None:
-        covered = time.monotonic()
         while True:
             self._entered.wait(POLL_SECONDS if self.jobs() else IDLE_SECONDS)
+            for job in self.jobs():
+                if job.writer is not None and not job.ended:
+                    self._for_stream("preparing a segment", job.writer.prepare)
+
+    def _cover_forever(self) -> None:
+        covered = time.monotonic()
+        while True:
+            time.sleep(COVER_SECONDS)
             now = time.monotonic()
             cover = now - covered >= CHECKSUM_SECONDS
             covered = now if cover else covered
-            for job in self.jobs():
-                try:
-                    if job.writer is not None and not job.ended:
-                        job.writer.prepare()
-                    job.let_pages_go()
-                    if cover:
-                        job.keep_checksums()
-                except (SpoolFull, OSError):
-                    continue  # the environment's thread meets it when it needs the segment, and says so
-                except Exception as error:  # noqa: BLE001 - the thread's edge
-                    tell(f"preparing a segment met {type(error).__name__}: {error}")
-                    time.sleep(1.0)
+            jobs = self.jobs()
+            for job in jobs:
+                self._for_stream("letting go of a segment", job.let_pages_go)
+                if cover:
+                    self._for_stream("keeping checksums", job.keep_checksums)
+            for directory in {job.directory for job in jobs} if cover else ():
+                self._for_stream("looking for room", directory.look)
+
+    def _for_stream(self, name: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except (SpoolFull, OSError):
+            return  # the environment's thread meets it when it needs the segment, and says so
+        except Exception as error:  # noqa: BLE001 - the thread's edge
+            tell(f"{name} met {type(error).__name__}: {error}")
+            time.sleep(1.0)
 
 
 _background: Background | None = None

@@ -73,7 +73,7 @@ class SingleStream(RecordingStream):
         self._state: Any = None
         self._action: Any = _UNKNOWN
 
-    # --- called by wrappers ------------------------------------------------------------------------------------
+    # --- called by wrappers -----------------------------------------------------------------------------
 
     def reset(self, observation: Any, info: Any, *, seed: Any = None, options: Any = None) -> None:
         """A reset was made: what was open is aborted, an episode begins."""
@@ -132,14 +132,14 @@ class SingleStream(RecordingStream):
 
     def take(self, result: Any) -> None:
         """What `env.step` returned."""
-        if self.state != BUSY:
-            return
-        try:
-            observation, reward, terminated, truncated, info = result
-        except (TypeError, ValueError) as error:
-            self.failed(error)
-            return
-        self.after(observation, reward, terminated, truncated, info)
+        if self.state == BUSY and (parts := self._parts(result)) is not None:
+            self.after(*parts)
+
+    def take_reset(self, result: Any) -> None:
+        """What an `env.step` returned that made a reset of its own: Gymnasium's `Autoreset`."""
+        if (parts := self._parts(result)) is not None:
+            observation, _, _, _, info = parts
+            self.reset(observation, info)
 
     def set_callback(self, callback: MetadataCallback | None) -> None:
         """Another metadata callback; tuples take the long way with one."""
@@ -189,6 +189,15 @@ class SingleStream(RecordingStream):
         self._finish_episode(observation, terminated=bool(terminated), truncated=bool(truncated))
 
     # --- how -----------------------------------------------------------------------------------------------
+
+    def _parts(self, result: Any) -> tuple[Any, Any, Any, Any, Any] | None:
+        """The five parts of a step's result; None when it is something else."""
+        try:
+            observation, reward, terminated, truncated, info = result
+        except (TypeError, ValueError) as error:
+            self.failed(error)
+            return None
+        return observation, reward, terminated, truncated, info
 
     def _begin(self, observation: Any, info: Any, seed: Any, options: Any) -> None:
         raw_info = encode(info)

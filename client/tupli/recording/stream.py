@@ -1,15 +1,13 @@
 """A recording stream: what one wrapper, single or vector, keeps between the environment and the spool.
 
-The environment's thread calls it; what it writes is read by the background thread. `guarded` is the one edge at
-which whatever goes wrong inside the recorder ends: the episode is aborted with the reason, and the run goes on.
+The environment's thread calls it; what it writes is read by the background thread. `guarded` is the one
+edge at which whatever goes wrong inside the recorder ends: the episode is aborted with the reason, and
+the run goes on.
 """
 
 import abc
-import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -19,19 +17,18 @@ from tupli.recording.config import MetadataCallback, RecordingConfig
 from tupli.recording.given import copied
 from tupli.recording.job import StreamJob
 from tupli.recording.misfits import Misfits
+from tupli.recording.opening import opened
 from tupli.recording.shipper import background
 from tupli.recording.telling import tell
 from tupli.spool import control
+from tupli.spool.blocks import block_of, copy_block, heap_bytes
 from tupli.spool.control import Kind
-from tupli.spool.directory import NO_ROOM, SpoolDirectory
-from tupli.spool.manifest import BenchmarkState, Manifest
-from tupli.spool.owner import StreamLock, this_process
+from tupli.spool.manifest import BenchmarkState
 from tupli.spool.seal import mark_final
 from tupli.spool.segment import Segment
 from tupli.spool.writer import HeapFull, StreamWriter
 from tupli_schemas.errors import SchemaMismatch
 from tupli_schemas.events import MAX_EVENT_BYTES
-from tupli_schemas.ids import id_text, make_id
 from tupli_schemas.keys import EPISODE_FIELDS
 from tupli_schemas.spaces import Structure, group_structure
 from tupli_schemas.steps import MAX_CELL_BYTES, StepSchema
@@ -223,35 +220,10 @@ class RecordingStream(abc.ABC):
             raise SchemaMismatch(f"a step of {self.writer.segment.shape.row_bytes} bytes")
 
     def _open_stream(self) -> None:
-        config = self.config
-        if config.benchmark is None:
-            raise ValueError("no benchmark")
-        now = time.time_ns()
-        stream = make_id(now // 1_000_000, secrets.randbits(42))
-        manifest = Manifest(
-            stream=id_text(stream),
-            address=config.transport.address,
-            identity=config.transport.identity,
-            owner=this_process(),
-            benchmark=config.benchmark,
-            slots=self.slots,
-            run=config.run or id_text(stream),
-            policy=config.policy,
-            environment=config.environment,
-            versions=config.versions,
-            publish_in=config.publish_in,
-        )
-        try:
-            path, lock = new_stream(config.directory, manifest)
-        except OSError as error:
-            if error.errno not in NO_ROOM:
-                raise
-            raise SpoolFull(f"no room for a stream in {config.directory.root}: {error.strerror}") from error
-        self.writer = StreamWriter(config.directory, path, self.slots)
-        self.job = StreamJob(config.transport, config.directory, path, manifest, lock, self.writer)
+        self.job, self.writer = opened(self.config, self.slots)
         self.writer.on_segment = self._on_segment
         background().add(self.job)
-        background().adopt(config.directory, config.transport)
+        background().adopt(self.config.directory, self.config.transport)
 
     def _on_segment(self, segment: Segment) -> None:
         if self.job is not None:
@@ -280,17 +252,10 @@ class RecordingStream(abc.ABC):
 
     def relocate(self, heap: int = 0, control_size: int = 0) -> None:
         """Move the block that is being written to a new segment, because its bytes do not fit here."""
-        old, row = self.writer.segment, self.writer.row
-        self.roll(heap + _heap_of_block(old, row, self.slots), control_size)
-        new = self.writer.segment
-        for name, values in new.columns.items():
-            values[: self.slots] = old.columns[name][row : row + self.slots]
-        for name in [name for name in new.columns if f"{name}_size" in new.columns]:
-            for slot in range(self.slots):
-                at = int(old.columns[name][row + slot])
-                if at:
-                    size = int(old.columns[f"{name}_size"][row + slot])
-                    new.columns[name][slot] = self.writer.put_bytes(bytes(old.heap[at : at + size]))
+        old = self.writer.segment
+        block = block_of(old, self.writer.row, self.slots)
+        self.roll(heap + heap_bytes(block), control_size)
+        copy_block(block, old.heap, self.writer)
 
     def _wait(self) -> bool:
         """Wait a little for room, when that is wished; false to give up."""
@@ -471,24 +436,6 @@ class RecordingStream(abc.ABC):
             self.warn(f"closing the stream met {type(error).__name__}: {error}", once="close")
         self.job.ended = True
         background().wake()
-
-
-def new_stream(directory: SpoolDirectory, manifest: Manifest) -> tuple[Path, StreamLock]:
-    """A new stream's directory, with its manifest, and its lock; nothing is left of it when that fails."""
-    path = directory.stream_path(manifest.address, manifest.stream)
-    lock = StreamLock(path)
-    try:
-        lock.acquire()
-        manifest.write(path)
-    except OSError:
-        lock.close()
-        shutil.rmtree(path, ignore_errors=True)
-        raise
-    return path, lock
-
-
-def _heap_of_block(segment: Segment, row: int, slots: int) -> int:
-    return sum(int(segment.columns[name][row : row + slots].sum()) for name in segment.shape.sizes)
 
 
 def _nothing() -> None:

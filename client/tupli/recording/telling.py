@@ -13,7 +13,8 @@ _BETWEEN: Final = ("tupli", "gymnasium")
 def tell(message: str) -> None:
     """Warn at the nearest line that is neither ours nor Gymnasium's; on a thread of ours, at none of the user's.
 
-    Where warnings are errors nothing is raised: a step must not fail for it, and on a thread nobody could catch it.
+    Where warnings are errors nothing is raised: a step must not fail for it, and on a thread nobody could
+    catch it.
     """
     try:
         warnings.warn(message, TupliWarning, stacklevel=_level())

@@ -2,7 +2,8 @@
 
 What an autoreset makes of a step depends on the mode:
 
-- `next_step`: the step that ends an episode returns its final observation. The slot's next row is no transition (the
+- `next_step`: the step that ends an episode returns its final observation. The slot's next row is no
+  transition (the
   action is ignored): what it returns is the next episode's first observation and reset info.
 - `same_step`: the observation is already the next episode's; the final one is in the infos.
 - `disabled`: the caller resets ended slots (`options={"reset_mask": ...}`).
@@ -41,6 +42,7 @@ from tupli.recording.vector_values import (
     slot_value,
 )
 from tupli.spool import control
+from tupli.spool.blocks import block_of, copy_block, heap_bytes
 from tupli.spool.layout import IS_FINAL, TERMINATED, TRUNCATED
 from tupli.spool.seal import mark_final
 from tupli_schemas.errors import SchemaMismatch
@@ -89,7 +91,7 @@ class VectorStream(RecordingStream):
         self._ended: npt.NDArray[np.bool_] = np.zeros(slots, bool)
         """Slots whose last step ended an episode (which a next-step autoreset resets at the next)."""
 
-    # --- called by the wrapper ---------------------------------------------------------------------------------
+    # --- called by the wrapper --------------------------------------------------------------------------
 
     def reset(self, observations: Any, infos: Any, *, seed: Any, options: Any, mask: Any) -> None:
         """A reset of all slots, or of those of the mask."""
@@ -456,7 +458,9 @@ class VectorStream(RecordingStream):
         now, row = time.time_ns(), self.writer.row
         end = row + self.slots
         old = self.writer.segment
-        block = {n: v[row:end].copy() for n, v in old.columns.items() if n.startswith("o")}
+        # Of these rows only the observations go on; copied, for the flags and slots here are the final
+        # rows' now.
+        block = {n: v.copy() for n, v in block_of(old, row, self.slots).items() if n.startswith("o")}
         mark_final(old.columns, row, end, now)
         for slot in range(self.slots):
             if slot not in open_:
@@ -465,29 +469,13 @@ class VectorStream(RecordingStream):
         for slot in sorted(open_):
             flags = control.ABORTED | (control.DISCARDED if discarded else 0)
             self.put_end(slot, flags=flags, reason=reason, ended_at=now)
-        heap = sum(int(v.sum()) for n, v in block.items() if n.endswith("_size"))
-        if (
-            self.writer.row >= self.writer.limit
-            or self.writer.segment.shape.heap - self.writer.heap_at < heap
-        ):
+        heap = heap_bytes(block)
+        room = self.writer.segment.shape.heap - self.writer.heap_at
+        if self.writer.row >= self.writer.limit or room < heap:
             self.roll(heap=heap)
-        self._copy_block(block, old)
+        copy_block(block, old.heap, self.writer)
         self.publish()
         self.wake()
-
-    def _copy_block(self, block: dict[str, npt.NDArray[Any]], old: Any) -> None:
-        row, columns = self.writer.row, self.writer.segment.columns
-        for name, values in block.items():
-            columns[name][row : row + self.slots] = values
-        for name, at in block.items():
-            if f"{name}_size" in block:
-                for slot, (start, size) in enumerate(
-                    zip(at.tolist(), block[f"{name}_size"].tolist(), strict=True)
-                ):
-                    if start:
-                        columns[name][row + slot] = self.writer.put_bytes(
-                            bytes(old.heap[start : start + size])
-                        )
 
     def _ready(self) -> None:
         room = self.writer.row + self.slots < self.writer.limit

@@ -1,39 +1,57 @@
 """The short way of a vector step: arrays as ever, no infos, nothing ended. See `fast`."""
 
+import struct
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 
 from tupli.recording.stream import BUSY, CAREFUL, RUN
 from tupli.recording.vector import VectorStream
+from tupli.spool.segment import Segment
 from tupli_schemas.structures import ArrayLeaf, Structure
 
 VectorStep = Callable[[Any], Any]
 Put = Callable[[int, Any], bool]
+SMALL: Final = 1 << 14
+"""Bytes of a block up to which two copies cost less than NumPy's assignment to a part of a column."""
+_TIME: Final = struct.Struct("=q")
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A column's part of a block: one value of each slot, in one piece. `at` and `row` are bytes."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    at: int
+    row: int
+    size: int
 
 
 def make_vector_step(stream: VectorStream, env_step: VectorStep) -> VectorStep | None:
     """A vector step with recording around it, for the segment at hand; None when there is no short way."""
     if stream.structures is None or stream.schema is None or stream.schema.extra or not stream.short_way:
         return None
-    columns, slots = stream.writer.segment.columns, stream.slots
-    put_observations = _putter(stream.structures[0], columns.get("o0"), slots)
-    put_actions = _putter(stream.structures[1], columns.get("a0"), slots)
-    if put_observations is None or put_actions is None:
+    segment, slots = stream.writer.segment, stream.slots
+    blocks = [
+        _block_of(segment, name, structure, slots)
+        for name, structure in zip(("o0", "a0"), stream.structures, strict=False)
+    ]
+    if blocks[0] is None or blocks[1] is None:
         return None
-    return _closure(stream, env_step, put_observations, put_actions)
+    return _closure(stream, env_step, _putter(segment, "o0", blocks[0]), _putter(segment, "a0", blocks[1]))
 
 
 def _closure(
     stream: VectorStream, env_step: VectorStep, put_observations: Put, put_actions: Put
 ) -> VectorStep:
     writer, segment, slots = stream.writer, stream.writer.segment, stream.slots
-    columns, word = segment.columns, segment.word
-    times, last_row = columns["time"], writer.limit - 1 - slots
-    put_rewards = _array_putter(columns["reward"], np.dtype(np.float64), (), slots)
-    now, bool_dtype = time.time_ns, np.dtype(bool)
+    whole, published, last_row = segment.whole, segment.rows_word, writer.limit - 1 - 2 * slots
+    rewards_at, times_at, width = segment.places["reward"][0], segment.places["time"][0], 8 * slots
+    now, pack_time, f8, none = time.time_ns, _TIME.pack, np.dtype(np.float64), bytes(slots)
     before, take = stream.before, stream.take
 
     def step(actions: Any) -> Any:
@@ -59,17 +77,18 @@ def _closure(
             observations, rewards, terminated, truncated, infos = result
             if (
                 not infos
-                and terminated.dtype is bool_dtype
-                and truncated.dtype is bool_dtype
-                and 1 not in terminated.tobytes()
-                and 1 not in truncated.tobytes()
-                and put_rewards(row, rewards)
+                # Of flags only those of one byte can be equal to as many zeros.
+                and terminated.tobytes() == none
+                and truncated.tobytes() == none
+                and rewards.dtype is f8
+                and rewards.ndim == 1
+                and len(raw := rewards.tobytes()) == width
                 and put_observations(row + slots, observations)
             ):
-                times[row : row + slots] = now()
-                row += slots
-                word[0] = writer.control_at << 32 | row
-                writer.row = row
+                at = 8 * row
+                whole[rewards_at + at : rewards_at + at + width] = raw
+                whole[times_at + at : times_at + at + width] = pack_time(now()) * slots
+                published[0] = writer.row = row + slots
                 stream.state = RUN if row <= last_row and not stream.extra else CAREFUL
                 return result
         except Exception:  # noqa: BLE001 - the recorder's edge, as above
@@ -80,21 +99,39 @@ def _closure(
     return step
 
 
-def _putter(structure: Structure, column: Any, slots: int) -> Put | None:
-    if not isinstance(structure, ArrayLeaf) or structure.cell.is_opaque or column is None:
+def _block_of(segment: Segment, name: str, structure: Structure, slots: int) -> _Block | None:
+    """Where a structure's blocks go, when it is one array a slot."""
+    if not isinstance(structure, ArrayLeaf) or structure.cell.is_opaque or name not in segment.places:
         return None
     if not structure.dtype.isnative or structure.box == "python":
         return None
-    return _array_putter(column, structure.dtype, structure.shape, slots)
+    at, row = segment.places[name]
+    return _Block(structure.dtype, (slots, *structure.shape), at, row, slots * row)
 
 
-def _array_putter(column: Any, dtype: np.dtype[Any], shape: tuple[int, ...], slots: int) -> Put:
-    array_type, wanted = np.ndarray, (slots, *shape)
+def _putter(segment: Segment, name: str, block: _Block) -> Put:
+    """What writes a block from a row on; false, and nothing written, when it is not what it always was."""
+    array_type, dtype, shape, at, row_size, size = (
+        np.ndarray,
+        block.dtype,
+        block.shape,
+        block.at,
+        block.row,
+        block.size,
+    )
+    whole, column, slots = segment.whole, segment.columns[name], shape[0]
 
-    def put(row: int, value: Any) -> bool:
-        if value.__class__ is array_type and value.dtype is dtype and value.shape == wanted:
+    def put_bytes(row: int, value: Any) -> bool:
+        if value.__class__ is array_type and value.dtype is dtype and value.shape == shape:
+            start = at + row * row_size
+            whole[start : start + size] = value.tobytes()
+            return True
+        return False
+
+    def put_array(row: int, value: Any) -> bool:
+        if value.__class__ is array_type and value.dtype is dtype and value.shape == shape:
             column[row : row + slots] = value
             return True
         return False
 
-    return put
+    return put_bytes if size <= SMALL else put_array

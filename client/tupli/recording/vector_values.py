@@ -1,8 +1,8 @@
 """Batched observations, actions and infos of vector environments, and the values of their slots.
 
-Gymnasium batches Box, Discrete, MultiDiscrete and MultiBinary into arrays with one row a slot, Dict and Tuple into
-dicts and tuples of batches, and everything else into tuples with one value a slot. Info values of a slot count only
-where their mask (`_key`) is true.
+Gymnasium batches Box, Discrete, MultiDiscrete and MultiBinary into arrays with one row a slot, Dict and
+Tuple into dicts and tuples of batches, and everything else into tuples with one value a slot. Info values
+of a slot count only where their mask (`_key`) is true.
 """
 
 from collections.abc import Mapping
@@ -103,8 +103,8 @@ def final_observation(infos: Mapping[str, Any], slot: int, space: Any) -> Any:
 def final_info(infos: Mapping[Any, Any], slot: int, slots: int) -> dict[Any, Any]:
     """The info of the step that ended a slot's episode, under same-step autoreset.
 
-    It is in `final_info`, and lost where the environment gives none: what stands beside it is of the next reset, but
-    for `episode` (of RecordEpisodeStatistics).
+    It is in `final_info`, and lost where the environment gives none: what stands beside it is of the next
+    reset, but for `episode` (of RecordEpisodeStatistics).
     """
     inner = infos.get("final_info")
     out: dict[Any, Any]

@@ -157,12 +157,7 @@ class TupliEnvWrapper(RecordingControls, BenchmarkMethods, gymnasium.Wrapper[Any
             if not autoreset.autoreset:
                 return step(action)
             result: StepResult = self.env.step(action)
-            try:
-                observation, _, _, _, info = result
-            except (TypeError, ValueError) as error:  # as `SingleStream.take`
-                self._stream.failed(error)
-            else:
-                self._stream.reset(observation, info)
+            self._stream.take_reset(result)
             return result
 
         return step_or_reset

@@ -1,7 +1,7 @@
 """Checksums of what a segment holds, kept beside it by the background thread.
 
-A process that dies leaves its pages to the kernel, and they are whole. A machine that dies may have written some pages
-and not others: then only the ranges whose checksum holds are believed.
+A process that dies leaves its pages to the kernel, and they are whole. A machine that dies may have
+written some pages and not others: then only the ranges whose checksum holds are believed.
 """
 
 import os

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,8 @@ DEFAULT_LIMIT: Final = 2 << 30
 FREE_DISK: Final = 64 << 20
 FREE_SHARE: Final = 20
 """What is left to others: so many bytes of the disk, of a small one its twentieth part."""
+LOOK_SECONDS: Final = 5.0
+"""For so long it counts what was seen."""
 _NETWORK: Final = frozenset(
     [
         "nfs",
@@ -70,6 +73,8 @@ class SpoolDirectory:
     def __init__(self, path: str | os.PathLike[str] | None = None, *, limit: int | None = None) -> None:
         self.root = Path(path) if path is not None else default_root()
         self.limit = limit if limit is not None else _limit_of_environment()
+        self._granted = 0
+        self._looked_at = -LOOK_SECONDS
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -118,9 +123,23 @@ class SpoolDirectory:
     def make_room(self, size: int) -> None:
         """Check that a segment of `size` bytes may be added.
 
+        Where half of all room was free a moment ago, that is enough: each look at the file system gives up the
+        interpreter, and a thread in the background may wait a tenth of a second until it has it back.
+
         Raises:
             SpoolFull: The limit or the disk has no room for it.
         """
+        if size > self._granted or time.monotonic() - self._looked_at > LOOK_SECONDS:
+            self.look(size)
+        self._granted -= size
+
+    def look(self, size: int = 0) -> None:
+        """See how much room there is, for `make_room` to know.
+
+        Raises:
+            SpoolFull: There is none for `size` bytes.
+        """
+        began = time.monotonic()
         used = self.used()
         if used + size > self.limit:
             told = f"the spool {self.root} holds {used} bytes of at most {self.limit}, and a segment needs {size}"
@@ -132,6 +151,8 @@ class SpoolDirectory:
                 f"the disk of the spool {self.root} is full: {disk.free} bytes are free, "
                 f"{size} are needed and {reserve} are left to others"
             )
+        self._granted = max(size, min(self.limit - used, disk.free - reserve) // 2)
+        self._looked_at = began
 
 
 def default_root() -> Path:

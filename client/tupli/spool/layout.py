@@ -2,8 +2,8 @@
 
     header page | meta JSON | records | large columns, each aligned to 64 bytes | control records | heap
 
-With one slot, a row's small columns stand side by side in a record, so that a step is one contiguous write; with
-more, a block of rows is written column by column, and every column is large.
+With one slot, a row's small columns stand side by side in a record, so that a step is one contiguous
+write; with more, a block of rows is written column by column, and every column is large.
 
 All numbers are in the machine's byte order: a spool never leaves its machine.
 """

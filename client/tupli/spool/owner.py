@@ -1,7 +1,7 @@
 """Who owns a stream: a process, told from any other by pid, start time and boot; and the lock that says so.
 
-Locks are POSIX record locks: the kernel drops them with the process, and a forked child does not inherit them.
-They do not tell threads of one process apart, hence a list of those that this process holds.
+Locks are POSIX record locks: the kernel drops them with the process, and a forked child does not inherit
+them. They do not tell threads of one process apart, hence a list of those that this process holds.
 """
 
 import fcntl

@@ -1,7 +1,8 @@
 """The reading side of a stream's spool: from mapped rows to numbered events.
 
-Numbers come from walking the segments in their order (control records before the row they stand at, then rows), so
-they are the same however often a stream is read and wherever it is cut. Rows of a slot without an open episode are
+Numbers come from walking the segments in their order (control records before the row they stand at, then
+rows), so they are the same however often a stream is read and wherever it is cut. Rows of a slot without
+an open episode are
 skipped: they are no transitions (the ignored step of a next-step autoreset, a paused recording).
 """
 
@@ -128,6 +129,7 @@ class StreamReader:
         if seal is None:
             seal = Seal(*counted)
             control.write_seal(segment.control, record.seal, seal)
+        is_empty = not seal.n_steps  # reset, and over before its first step: the slots of a vector at close
         return EpisodeEnded(
             stream=self._stream,
             first=self.next_number,
@@ -142,7 +144,7 @@ class StreamReader:
             has_final=not record.flags & control.NO_FINAL,
             metadata=record.payload.get("metadata"),
             digest=seal.digest,
-            discarded=bool(record.flags & control.DISCARDED),
+            discarded=is_empty or bool(record.flags & control.DISCARDED),
         )
 
     def _read_rows(self, segment: Segment, stop: int) -> Iterator[Outgoing]:

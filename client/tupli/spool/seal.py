@@ -1,7 +1,7 @@
 """Closing a stream whose owner died: open episodes end as aborted, on the observations that wait at the next block.
 
-It writes what the owner would have written, once: times are those of the last row, so that doing it again after
-another crash gives the same.
+It writes what the owner would have written, once: times are those of the last row, so that doing it again
+after another crash gives the same.
 """
 
 from dataclasses import dataclass, field
@@ -59,7 +59,8 @@ def close_dead(path: Path, manifest: Manifest, unproven: Path) -> DeadStream:
         proven, more = _proven(segments)
         doubts = more + doubts
     if doubts:
-        # Before a header is changed: what comes behind a gap must never look as if it followed what is before it.
+        # Before a header is changed: what comes behind a gap must never look as if it followed what is
+        # before it.
         set_aside(unproven, path, manifest, doubts)
     if not manifest.owner.from_this_boot:
         believed = zip(segments, proven, strict=False)

@@ -41,8 +41,10 @@ class Segment:
     """A mapped segment.
 
     Attributes:
-        columns: Arrays of shape `(rows, *cell)`, by the names of `SegmentShape.columns`; not contiguous in records.
+        columns: Arrays of shape `(rows, *cell)`, by the names of `SegmentShape.columns`; not contiguous
+            in records.
         whole: The mapped bytes. record_at: Where in them the first record is.
+        places: Where in them each column begins, and from row to row how far it is, in bytes.
         word: What is published. rows_word: the half of it that counts rows.
         control: The control records' bytes. heap: the heap's bytes.
         meta: What was given at creation: the step schema of all its rows.
@@ -54,6 +56,7 @@ class Segment:
         self.meta = meta
         self._map = mapped
         offsets, control, heap, self.size = shape.offsets(len(orjson.dumps(meta)))
+        self.places = offsets
         self.columns: dict[str, npt.NDArray[Any]] = {}
         for name, dtype, cell in shape.columns:
             offset, row = offsets[name]
@@ -125,10 +128,11 @@ class Segment:
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             _allocate(descriptor, size)
-            head = FIXED.pack(MAGIC, len(raw), shape.rows, shape.slots, shape.control, shape.heap)
-            os.pwrite(descriptor, head, 0)
-            os.pwrite(descriptor, raw, PAGE)
             mapped = mmap.mmap(descriptor, size)
+            mapped[: FIXED.size] = FIXED.pack(
+                MAGIC, len(raw), shape.rows, shape.slots, shape.control, shape.heap
+            )
+            mapped[PAGE : PAGE + len(raw)] = raw
             temporary.rename(path)
         except OSError:
             temporary.unlink(missing_ok=True)

@@ -22,7 +22,8 @@ DIGEST_BYTES: Final = 8 << 20
 class Counted:
     """Rows that belong to open episodes. `slots` is None in a stream of one slot.
 
-    `rows` are places in the segment; `episodes` their ordinals, `steps` their indices, `slots` their slots, shape (n,).
+    `rows` are places in the segment; `episodes` their ordinals, `steps` their indices, `slots` their
+    slots, shape (n,).
     """
 
     rows: slice | npt.NDArray[np.int64]
@@ -35,7 +36,8 @@ class Slots:
     """What is known of each slot.
 
     Attributes:
-        episodes: Ordinal of the open episode, 0 for none, shape (slots,). steps: its steps. returns: its return.
+        episodes: Ordinal of the open episode, 0 for none, shape (slots,). steps: its steps. returns: its
+            return.
     """
 
     def __init__(self, states: tuple[SlotState, ...]) -> None:
@@ -111,6 +113,9 @@ class Slots:
                 digest.add(cells, first, last)
 
     def _settle(self, slot: int) -> None:
+        if self._waiting.taken_before:  # slots that end together
+            self._settle_all()
+            return
         digest = self._digests[slot]
         cells, rows = self._waiting.take(slot)
         if digest is not None and rows:
@@ -138,7 +143,8 @@ class Slots:
         """Blocks follow each other row by row, slot by slot; final rows stand between them and name their slot."""
         in_block = np.cumsum(~is_final) + (self._phase - 1)
         slots = np.where(is_final, of, in_block % self.count).astype(np.int64)
-        # How many rows of its own slot a row has before it here. The slots below the phase had theirs of this block.
+        # How many rows of its own slot a row has before it here. The slots below the phase had theirs of
+        # this block.
         rank = in_block // self.count - (slots < self._phase)
         if is_final.any():
             rank += is_final & (slots <= in_block % self.count)
@@ -175,11 +181,14 @@ class _Waiting:
         self._batches: list[pa.RecordBatch] = []
         self._of: list[npt.NDArray[np.int64]] = []
         self._rows = self._bytes = 0
+        self.taken_before = False
+        """Whether a slot's rows were taken, and none were added since."""
         self._taken = np.zeros(self._slots, np.int64)
         """Of each slot, rows before this one were taken already."""
 
     def add(self, batch: pa.RecordBatch, slots: npt.NDArray[np.int64], layout: Layout) -> None:
         self.layout = layout
+        self.taken_before = False
         self._batches.append(batch)
         self._of.append(slots)
         self._rows += batch.num_rows
@@ -200,6 +209,7 @@ class _Waiting:
         wanted = np.flatnonzero(np.concatenate(self._of) == slot)
         wanted = wanted[wanted >= self._taken[slot]]
         self.skip(slot)
+        self.taken_before = True
         return (self._cells(wanted), len(wanted)) if len(wanted) else ({}, 0)
 
     def take_all(self) -> list[tuple[int, dict[str, Cells], int, int]]:

@@ -62,7 +62,8 @@ class Unproven:
 def doubt_of(segment: Segment, proven: tuple[int, int], why: str) -> Doubt | None:
     """The doubt about what a segment holds behind `proven` rows and control bytes; None when there is nothing.
 
-    A page with rows may have been written and the header that counts them not: times tell that they are there.
+    A page with rows may have been written and the header that counts them not: times tell that they are
+    there.
     """
     rows, used, closed = segment.published()
     times = np.flatnonzero(segment.columns["time"])
@@ -100,7 +101,8 @@ def set_aside(folder: Path, path: Path, manifest: Manifest, doubts: list[Doubt])
     What is believed in part stays in the spool as well: both names are one file, which is not copied.
 
     Raises:
-        OSError: There is no room, or the folder cannot be written. Nothing has left the spool that is not kept.
+        OSError: There is no room, or the folder cannot be written. Nothing has left the spool that is not
+            kept.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     about = folder / f"{manifest.stream}.json"

@@ -1,9 +1,9 @@
 """The writing side of a stream's spool, used by the environment's thread (and by whoever closes a dead stream).
 
 Rows come in blocks of as many rows as the stream has slots. The block's observations are in place before
-anything that precedes them is published, so a killed run still has its last next observations: they are at row
-`rows` of the segment, or at row 0 of the next one when this one is marked closed. Final rows follow the block that
-ended their episodes. Everything becomes visible by one store of the published word.
+anything that precedes them is published, so a killed run still has its last next observations: they are
+at row `rows` of the segment, or at row 0 of the next one when this one is marked closed. Final rows
+follow the block that ended their episodes. Everything becomes visible by one store of the published word.
 """
 
 import threading
@@ -148,7 +148,8 @@ class StreamWriter:
     def publish(self, state: Any = None) -> None:
         """Make everything before `row` visible; what was rolled away from is closed, the newest first.
 
-        Ctrl-C may come between any two lines: `rollback` says by the `state` given here whether this took place.
+        Ctrl-C may come between any two lines: `rollback` says by the `state` given here whether this took
+        place.
         """
         word = pack_word(self.row, self.control_at)
         self._goal = (word, state)

@@ -3,29 +3,29 @@
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
 import numpy as np
 
-from tupli.errors import InvalidInput, NotFound, TransportError
+from tupli.errors import InvalidInput, NotFound
 from tupli.models import BenchmarkHeader, Episode, EpisodeHeader
+from tupli.names import checked_name
+from tupli.storage.delivery import Delivery, send, visible
 from tupli.storage.http_query import HttpQuery
-from tupli.storage.static import static_episode
+from tupli.storage.static import StaticEpisode, static_episode
 from tupli.transport import HttpTransport
 from tupli_schemas.catalog import GLOBAL_SCOPE, CreateBenchmark, Delete, Publish, Unpublish
 from tupli_schemas.events import BenchmarkRef
-from tupli_schemas.filter_tree import BaseFilter, FilterEQ
+from tupli_schemas.filter_tree import BaseFilter, FilterEQ, FilterIN
 from tupli_schemas.ids import RANDOM_BITS, id_text, make_id, parse_id
 from tupli_schemas.values import to_tagged
 
 EPISODES_PATH: Final = "/query/v1/episodes/list"
 BENCHMARKS_PATH: Final = "/query/v1/benchmarks/list"
 PAGE: Final = 1_000
-SEND_ATTEMPTS: Final = 6
-VISIBLE_SECONDS: Final = 30.0
-POLL_SECONDS: Final = 0.05
 
 
 class TupliAPIClient:
@@ -91,12 +91,13 @@ class TupliAPIClient:
         """Create a benchmark, or find my own of that name with the same spaces.
 
         Raises:
+            InvalidInput: That is no name for a benchmark.
             Conflict: I have one of that name with other spaces.
         """
         made = CreateBenchmark(
             command_id=_command_id(),
             benchmark=make_id(time.time_ns() // 1_000_000, secrets.randbits(RANDOM_BITS)),
-            name=name,
+            name=checked_name(name, "name"),
             descriptor=dict(descriptor or {}),
             description=description,
             difficulty=difficulty,
@@ -176,44 +177,53 @@ class TupliAPIClient:
                 allow them.
             TransportError: It was accepted and is not visible after half a minute.
         """
-        benchmark = self.load_benchmark(episode.benchmark_id)
-        now = time.time_ns()
-        made = static_episode(
-            episode,
-            BenchmarkRef(_id(benchmark.id), benchmark.name),
-            make_id(now // 1_000_000, secrets.randbits(RANDOM_BITS)),
-            now,
-            publish_in=(publish_in,) if isinstance(publish_in, str) else tuple(publish_in),
-            versions={"numpy": np.__version__},
-            descriptor=benchmark.descriptor,
-        )
+        made = _made(episode, self.load_benchmark(episode.benchmark_id), publish_in)
         for body in made.requests():
-            self._sent(body)
-        return self._visible(id_text(made.id))
+            send(self.transport, body)
+        return self._visible([id_text(made.id)])[0]
 
     record_episode = record
 
-    def _sent(self, body: bytes) -> None:
-        for attempt in range(SEND_ATTEMPTS):
-            try:
-                self.transport.send_events(body)
-            except TransportError as error:
-                if attempt + 1 == SEND_ATTEMPTS:
-                    raise
-                time.sleep(error.retry_after or 0.1 * 2**attempt)
-            else:
-                return
+    def record_episodes(
+        self, episodes: Iterable[Episode], publish_in: str | tuple[str, ...] = ()
+    ) -> list[EpisodeHeader]:
+        """Record many episodes of static data; their headers, in the same order, once all are visible.
 
-    def _visible(self, episode_id: str) -> EpisodeHeader:
-        deadline = time.monotonic() + VISIBLE_SECONDS
-        while True:
-            request = {"episode_filter": FilterEQ(key="id", value=episode_id).to_json()}
-            found = list(self.iter_headers(request))
-            if found:
-                return found[0]
-            if time.monotonic() > deadline:
-                raise TransportError(f"episode {episode_id} was accepted and is not visible yet")
-            time.sleep(POLL_SECONDS)
+        Small episodes share requests, and there is one wait, at the end. The iterable may be a generator: it is read
+        once, and about a megabyte of it (or one episode, if that is larger) is held at a time.
+
+        Raises:
+            NotFound, InvalidInput, Conflict: One of the episodes cannot be recorded, as in `record`; `place` begins
+                with its index (`episodes[3]`). Those before it are recorded, it and those behind it are not. The same
+                where the iterable itself raises. (Of an episode of more than 8 MiB a part may be left, as an open one.)
+            TransportError: The server could not be reached, and the message says from which index on; or all was
+                accepted, and half a minute long nothing more of it was visible.
+        """
+        delivery, ids = Delivery(self.transport), list[str]()
+        benchmarks: dict[str, BenchmarkHeader] = {}
+
+        def made(episode: Episode) -> StaticEpisode:
+            if not isinstance(episode, Episode):
+                raise InvalidInput(f"{type(episode).__name__} is no Episode")
+            if episode.benchmark_id not in benchmarks:
+                benchmarks[episode.benchmark_id] = self.load_benchmark(episode.benchmark_id)
+            return _made(episode, benchmarks[episode.benchmark_id], publish_in)
+
+        try:
+            for index, episode in enumerate(episodes):
+                static = delivery.prepared(index, partial(made, episode))
+                for body in static.requests():
+                    delivery.add(index, body)
+                ids.append(id_text(static.id))
+        finally:
+            delivery.flush()
+        return self._visible(ids)
+
+    def _visible(self, ids: Sequence[str]) -> list[EpisodeHeader]:
+        def ask(some: Sequence[str]) -> Iterator[EpisodeHeader]:
+            return self.iter_headers({"episode_filter": FilterIN(key="id", value=tuple(some)).to_json()})
+
+        return visible(ids, ask)
 
     # -- either ------------------------------------------------------------------------------------------------
 
@@ -225,14 +235,28 @@ class TupliAPIClient:
         """
         self._publish(self._kind(any_id), any_id, publish_in)
 
+    def unpublish(self, any_id: str, unpublish_from: str = GLOBAL_SCOPE) -> None:
+        """End the visibility of a benchmark or an episode in a scope; its kind is found by its id.
+
+        Raises:
+            NotFound: There is nothing of that id that the caller may see.
+        """
+        self._unpublish(self._kind(any_id), any_id, unpublish_from)
+
+    def delete(self, any_id: str) -> None:
+        """Delete an episode, or a benchmark and its episodes, for good; its kind is found by its id.
+
+        Raises:
+            NotFound: There is nothing of that id that the caller may see; also when it was deleted before.
+        """
+        self._delete(self._kind(any_id), any_id)
+
     def _kind(self, any_id: str) -> str:
         # The ordinal in an episode's id is never 0, but ids of elsewhere may be: ask.
         condition = FilterEQ(key="id", value=str(any_id)).to_json()
-        for kind, path, member in (
-            ("episode", EPISODES_PATH, "episode_filter"),
-            ("benchmark", BENCHMARKS_PATH, "benchmark_filter"),
-        ):
-            if self.query.ask(path, {member: condition, "limit": 1}).get(f"{kind}s"):
+        every = {"include": ["open", "abandoned", "incomplete", "conflict"]}
+        for kind, path, more in (("episode", EPISODES_PATH, every), ("benchmark", BENCHMARKS_PATH, {})):
+            if self.query.ask(path, {f"{kind}_filter": condition, "limit": 1} | more).get(f"{kind}s"):
                 return kind
         raise NotFound(f"there is neither an episode nor a benchmark {any_id}")
 
@@ -255,6 +279,19 @@ class TupliAPIClient:
             if answer.get("cursor") is None:
                 return
             body["cursor"] = answer["cursor"]
+
+
+def _made(episode: Episode, benchmark: BenchmarkHeader, publish_in: str | tuple[str, ...]) -> StaticEpisode:
+    now = time.time_ns()
+    return static_episode(
+        episode,
+        BenchmarkRef(_id(benchmark.id), benchmark.name),
+        make_id(now // 1_000_000, secrets.randbits(RANDOM_BITS)),
+        now,
+        publish_in=(publish_in,) if isinstance(publish_in, str) else tuple(publish_in),
+        versions={"numpy": np.__version__},
+        descriptor=benchmark.descriptor,
+    )
 
 
 def _command_id() -> str:

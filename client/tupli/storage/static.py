@@ -127,7 +127,10 @@ def _rows(episode: Episode, now_ns: int, descriptor: Mapping[str, Any]) -> tuple
     count = len(tuples) + (final is not None)
     observations = [item.state for item in tuples] + ([final] if final is not None else [])
     actions = [item.action for item in tuples]
-    rewards = np.asarray([item.reward for item in tuples])
+    try:
+        rewards = np.asarray([item.reward for item in tuples])
+    except ValueError as error:  # lists of different lengths
+        raise InvalidInput("rewards are numbers", place="tuples.reward") from error
     if rewards.ndim != 1 or rewards.dtype.kind not in "fiub":
         raise InvalidInput("rewards are numbers", place="tuples.reward")
     try:

@@ -1,6 +1,6 @@
 """The port between the client and a Tupli server's write side."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,6 +20,15 @@ class SendResult:
     linger_ms: int = 0
 
 
+Body = bytes | Sequence[bytes | memoryview]
+"""Framed events, in one piece or in parts that belong one behind the other: large ones need not be copied."""
+
+
+def whole(body: Body) -> bytes:
+    """A body in one piece."""
+    return body if isinstance(body, bytes) else b"".join(body)
+
+
 class Transport(Protocol):
     """Ships events and commands. Every method may be called again with the same input without harm.
 
@@ -36,7 +45,7 @@ class Transport(Protocol):
     def identity(self) -> str:
         """A fingerprint of who is recording; the spool is flushed only as the same. Empty when anonymous."""
 
-    def send_events(self, body: bytes) -> SendResult:
+    def send_events(self, body: Body) -> SendResult:
         """Deliver framed events; returns once they are durable. A refused request leaves nothing behind."""
 
     def command(self, command: Command) -> dict[str, Any]:

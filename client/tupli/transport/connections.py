@@ -5,6 +5,7 @@ it; that alone bounds a pull to about a million steps a second. A plain connecti
 where a frame belongs.
 """
 
+import atexit
 import os
 import urllib.request
 import weakref
@@ -14,6 +15,7 @@ from importlib import import_module
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
+from tupli.transport.base import Body
 from tupli.transport.plain import PlainConnections
 
 READ_SECONDS: Final = 60.0
@@ -41,7 +43,7 @@ class Connections(Protocol):
     """Where answers come from."""
 
     def send(
-        self, method: str, path: str, body: bytes, headers: Mapping[str, str]
+        self, method: str, path: str, body: Body, headers: Mapping[str, str]
     ) -> AbstractContextManager[HttpAnswer]:
         """The answer to a request that may be sent again without harm. Raises: TransportError."""
 
@@ -76,7 +78,8 @@ def _has_proxy(host: str) -> bool:
 class Owned:
     """Connections of this process alone: a forked child makes its own, and leaves its parent's sockets alone.
 
-    They are opened by the first request, closed when this object is gone, and stay behind when it is copied.
+    They are opened by the first request, closed when this object is gone or the interpreter ends, and stay behind when
+    it is copied.
     """
 
     def __init__(self, url: str, seconds: float = READ_SECONDS) -> None:
@@ -98,6 +101,7 @@ class Owned:
             self._pid = os.getpid()
             self._connections = connections_to(self._url, self._seconds)
             weakref.finalize(self, _close, self._connections, self._pid).atexit = False
+            _open.add(self)
         return self._connections
 
     def close(self) -> None:
@@ -113,3 +117,16 @@ class Owned:
 def _close(connections: Connections, pid: int) -> None:
     if os.getpid() == pid:
         connections.close()
+
+
+_open: "weakref.WeakSet[Owned]" = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for owned in list(_open):
+        owned.close()
+
+
+# Not a finalizer's `atexit`, whose turn depends on who made one first: what is registered at the import comes after
+# all who still send something at exit.
+atexit.register(_close_all)

@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from tupli.errors import AuthError, InvalidInput
+from tupli.transport.base import Body
 from tupli.transport.connections import READ_SECONDS, HttpAnswer, Owned
 from tupli.transport.refusals import refusal_of
 
@@ -49,7 +50,7 @@ class Endpoint:
 
     @contextmanager
     def answer(
-        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+        self, method: str, path: str, body: Body = b"", headers: Mapping[str, str] | None = None
     ) -> Iterator[HttpAnswer]:
         """The answer to a request, which succeeded.
 

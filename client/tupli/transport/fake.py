@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tupli.errors import InvalidInput, NotFound, TupliError
-from tupli.transport.base import SendResult
+from tupli.transport.base import Body, SendResult, whole
 from tupli_schemas.catalog import Command, CreateBenchmark
 from tupli_schemas.events import EpisodeEnded, EpisodeStarted, Event, StepsRecorded, decode_event
 from tupli_schemas.framing import decode_frames
@@ -44,9 +44,9 @@ class FakeTransport:
         """Nobody in particular."""
         return ""
 
-    def send_events(self, body: bytes) -> SendResult:
+    def send_events(self, body: Body) -> SendResult:
         """Decode and keep the events."""
-        events = [decode_event(frame.payload) for frame in decode_frames(body)]
+        events = [decode_event(frame.payload) for frame in decode_frames(whole(body))]
         for index, event in enumerate(events):
             if isinstance(event, StepsRecorded) and event.rows().num_rows != event.last - event.first + 1:
                 problem = Problem("invalid_event", "rows and numbers differ", members={"index": index})

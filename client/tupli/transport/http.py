@@ -6,7 +6,7 @@ from typing import Any, Final
 import orjson
 
 from tupli.errors import TransportError
-from tupli.transport.base import SendResult
+from tupli.transport.base import Body, SendResult
 from tupli.transport.endpoint import Endpoint, Token
 from tupli_schemas.catalog import Command, encode_command
 from tupli_schemas.ids import id_text
@@ -42,7 +42,7 @@ class HttpTransport:
         """A fingerprint of a fixed token; empty without one or when it changes by itself."""
         return self._server.identity
 
-    def send_events(self, body: bytes) -> SendResult:
+    def send_events(self, body: Body) -> SendResult:
         """Deliver framed events; see `Transport`."""
         _, answer = self._call("POST", "/ingest/v1/events", body, {"content-type": EVENTS_TYPE})
         if "accepted" not in answer:
@@ -79,7 +79,7 @@ class HttpTransport:
         self._server.close()
 
     def _call(
-        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+        self, method: str, path: str, body: Body = b"", headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, Any]]:
         """Status and JSON document of a success; one without a document is somebody else's."""
         with self._server.answer(method, path, body, headers) as answer:

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from tupli.errors import TransportError
+from tupli.transport.base import Body
 
 _ERRORS: Final = (OSError, http.client.HTTPException, UnicodeError)
 
@@ -31,9 +32,7 @@ class PlainConnections:
         self._idle: list[http.client.HTTPConnection] = []
 
     @contextmanager
-    def send(
-        self, method: str, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> Iterator["PlainAnswer"]:
+    def send(self, method: str, path: str, body: Body, headers: Mapping[str, str]) -> Iterator["PlainAnswer"]:
         """The answer; its connection is used again when it was read to the end."""
         connection, response = self._sent(method, path, body, headers)
         try:
@@ -58,8 +57,11 @@ class PlainConnections:
             return None
 
     def _sent(
-        self, method: str, path: str, body: bytes, headers: Mapping[str, str]
+        self, method: str, path: str, body: Body, headers: Mapping[str, str]
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        every = dict(headers)
+        if not isinstance(body, bytes):
+            every["content-length"] = str(sum(map(len, body)))
         while True:
             kept = self._kept()
             connection = kept or http.client.HTTPConnection(self._host, self._port, timeout=self._connecting)
@@ -68,7 +70,7 @@ class PlainConnections:
                     self._open(connection)
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                     # The answer to a body that is too large may come before all of it was taken.
-                    connection.request(method, self._prefix + path, body or None, dict(headers))
+                    connection.request(method, self._prefix + path, body or None, every)
                 return connection, connection.getresponse()
             except _ERRORS as error:
                 connection.close()

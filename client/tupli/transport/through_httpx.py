@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import httpx
 
+from tupli.transport.base import Body, whole
 from tupli.transport.plain import unreachable
 
 
@@ -16,13 +17,11 @@ class HttpxConnections:
         self._client = httpx.Client(timeout=httpx.Timeout(seconds, connect=connecting))
 
     @contextmanager
-    def send(
-        self, method: str, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> Iterator["HttpxAnswer"]:
+    def send(self, method: str, path: str, body: Body, headers: Mapping[str, str]) -> Iterator["HttpxAnswer"]:
         """See `Connections`."""
         try:
             request = self._client.build_request(
-                method, self._url + path, content=body, headers=dict(headers)
+                method, self._url + path, content=whole(body), headers=dict(headers)
             )
             response = self._client.send(request, stream=True)
         except (httpx.TransportError, httpx.InvalidURL) as error:

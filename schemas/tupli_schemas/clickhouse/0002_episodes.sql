@@ -1,5 +1,5 @@
--- Facts about episodes, folded from the episodes topic alone. The row with the greatest version (1 + offset of the
--- last record that changed it) counts. Readers see steps below `prefix`.
+-- Facts about episodes, folded from the episodes topic alone. The row with the greatest version (1 + offset
+-- of the last record that changed it) counts. Readers see steps below `prefix`.
 -- scope: generation
 CREATE TABLE IF NOT EXISTS {database}.episodes
 (

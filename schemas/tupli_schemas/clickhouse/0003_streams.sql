@@ -1,4 +1,4 @@
--- Facts about recording streams, folded from the episodes topic alone: who owns it and which numbers have come.
+-- Facts about recording streams, folded from the episodes topic alone: owner and numbers that have come.
 -- scope: generation
 CREATE TABLE IF NOT EXISTS {database}.streams
 (

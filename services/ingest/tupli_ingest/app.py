@@ -1,4 +1,7 @@
-"""Composition of the ingest service over embedded parts: SQLite log, chDB, threads. Importing this does nothing."""
+"""Composition of the ingest service over embedded parts: SQLite log, chDB, threads.
+
+Importing this does nothing.
+"""
 
 import asyncio
 import time
@@ -254,7 +257,9 @@ def build(
     clock: Callable[[], float] = time.time,
     identify: Identify = local_caller,
 ) -> IngestParts:
-    """The service on a data directory, which stays locked until `stop`; `clock` gives seconds since the epoch.
+    """The service on a data directory, which stays locked until `stop`.
+
+    `clock` gives seconds since the epoch.
 
     Raises:
         DataDirectoryBusy: Another process uses the folder; the message names it.

@@ -1,4 +1,7 @@
-"""Structured logs: JSON lines for machines, a readable form for terminals; every line carries its request's id."""
+"""Structured logs: JSON lines for machines, a readable form for terminals.
+
+Every line carries its request's id.
+"""
 
 import logging
 import sys
@@ -22,7 +25,10 @@ def configure_logging(*, form: str, level: str) -> None:
 
 
 def adopt_standard_logging(*, form: str, level: str) -> None:
-    """Let what is logged through the standard library come out as the same lines; for a process of its own."""
+    """Let what is logged through the standard library come out as the same lines.
+
+    For a process of its own.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -44,19 +44,15 @@ class QueryParts:
         self.reader.close()
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 def build(
-    settings: QuerySettings | None = None, *, data_dir: Path, clock: Callable[[], int] = _now_ms
+    settings: QuerySettings | None = None, *, data_dir: Path, clock: Callable[[], int] = time.time_ns
 ) -> QueryParts:
     """The service over the engine's folder `store` in `data_dir`.
 
     Args:
         settings: Limits; those of the environment when left out.
         data_dir: The data directory.
-        clock: Unix milliseconds.
+        clock: Unix nanoseconds.
     """
     settings = QuerySettings() if settings is None else settings
     reader = ChdbReader(str(data_dir / STORE_FOLDER), max_sessions=settings.max_streams)

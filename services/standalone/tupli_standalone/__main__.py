@@ -20,7 +20,7 @@ from tupli_standalone.lean import without_unused
 from tupli_standalone.settings import DEFAULT_PORT, RefusedSetting, Settings, default_data_dir
 
 SWITCH_SECONDS: Final = 0.0005
-"""A request is read in many short turns, each of which waits so long for a processor that computes (default 0.005)."""
+"""A request is read in many short turns. Each waits so long for a processor that computes (default 0.005)."""
 
 
 def parse(arguments: list[str]) -> Settings:

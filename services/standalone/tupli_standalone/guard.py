@@ -1,7 +1,8 @@
-"""Who may talk to a server without accounts: programs of this machine, not web pages that a browser here shows.
+"""Who may talk to a server without accounts: programs of this machine, not pages that a browser shows.
 
-A page can make a browser send requests to loopback addresses (DNS rebinding, cross-site requests). Both carry a
-foreign name: the first in `Host`, the second in `Origin`. `Sec-Fetch-Site` is left alone: `Origin` says it already.
+A page can make a browser send requests to loopback addresses (DNS rebinding, cross-site requests). Both carry
+a foreign name: the first in `Host`, the second in `Origin`. `Sec-Fetch-Site` is left alone: `Origin` says it
+already.
 """
 
 import time
@@ -28,7 +29,7 @@ def is_loopback_host(value: str) -> bool:
 
 
 def is_own_origin(value: str, host: str) -> bool:
-    """Whether an `Origin` header names a page that this very server served: its `Host`, by any name of this machine."""
+    """Whether an `Origin` header names a page of this server: its `Host`, by any name of this machine."""
     scheme, separator, place = value.partition("://")
     if not separator or scheme not in {"http", "https"} or not is_loopback_host(place):
         return False

@@ -79,6 +79,13 @@ def test_storing_sends_data_and_binds_the_benchmark() -> None:
     assert members["descriptor"]["class"].endswith(":Plant")
 
 
+def test_a_name_that_the_server_would_refuse_is_not_sent() -> None:
+    storage = Catalogue()
+    with pytest.raises(InvalidInput, match="name: 'my plant' is not a name: up to 128 of A-Z"):
+        Wrapped(Plant(), storage).store(name="my plant")
+    assert storage.asked == []
+
+
 def test_publishing_before_storing_says_what_to_do() -> None:
     with pytest.raises(InvalidInput, match="store"):
         Wrapped(Plant(), Catalogue()).publish()

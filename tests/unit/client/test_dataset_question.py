@@ -54,6 +54,27 @@ def test_wrong_input_names_its_place() -> None:
         TupliDataset().limit(-1)
 
 
+def test_an_order_is_written_as_filters_are() -> None:
+    made = TupliDataset().order_by("-metadata.`odd.key`", "metadata.a.b", "return")
+    assert made._query.request(())["order_by"] == ["-metadata.odd%2Ekey", "metadata.a.b", "return"]
+    with pytest.raises(InvalidInput, match=r"order_by\[1\]: 3 is no key"):
+        TupliDataset().order_by("return", 3)  # type: ignore[arg-type]  # what a user may try
+
+
+def test_a_change_keeps_the_kind_and_the_seed_and_not_what_was_loaded() -> None:
+    class Mine(TupliDataset):
+        def __init__(self, name: str) -> None:
+            super().__init__(info={"name": name})
+
+    one = Mine("a")
+    one.set_seed(3)
+    one._loaded = object()  # type: ignore[assignment]  # stands for what was loaded
+    two = one.limit(5)
+    assert isinstance(two, Mine)
+    assert (two.info, two._loaded, repr(two)) == ({"name": "a"}, None, "Mine(limit=5)")
+    assert two._rng.integers(1 << 40) == one._rng.integers(1 << 40)
+
+
 def test_the_seeds_words_are_understood() -> None:
     assert check_words(["state", "terminal", "reward", "reward"]) == ("observation", "terminated", "reward")
 

@@ -48,7 +48,7 @@ def ours(code: str, **members: Any) -> Answer:
         ("too_many_requests", TransportError),
     ],
 )
-def test_a_problem_document_says_what_it_is(code: str, kind: type, by_status: bool) -> None:  # noqa: FBT001
+def test_a_problem_document_says_what_it_is(code: str, kind: type, by_status: bool) -> None:  # noqa: FBT001 -- a parameter
     error = refusal_of(ours(code, index=3), "http://x", by_status=by_status)
     assert type(error) is kind
     assert "told so" in str(error)
@@ -94,5 +94,5 @@ def test_when_to_try_again(after: str, seconds: float | None) -> None:
 
 
 @pytest.mark.parametrize("by_status", [True, False])
-def test_a_refusal_that_breaks_off_is_tried_again(by_status: bool) -> None:  # noqa: FBT001
+def test_a_refusal_that_breaks_off_is_tried_again(by_status: bool) -> None:  # noqa: FBT001 -- a parameter
     assert isinstance(refusal_of(Broken(500), "http://x", by_status=by_status), TransportError)

@@ -11,7 +11,7 @@ from tupli.errors import InvalidInput, NotFound, TransportError
 from tupli.models import Episode, RLTuple
 from tupli.storage.api import TupliAPIClient
 from tupli.transport import FakeTransport
-from tupli_schemas.catalog import Command, CreateBenchmark, Delete, Publish
+from tupli_schemas.catalog import Command, CreateBenchmark, Delete, Publish, Unpublish
 from tupli_schemas.events import EpisodeEnded
 from tupli_schemas.ids import episode_id, id_text, make_id
 
@@ -33,7 +33,8 @@ class Catalogue:
         ids = [BENCHMARK] if kind == "benchmarks" else self.episodes
         condition = body.get("benchmark_filter") or body.get("episode_filter")
         if condition is not None and condition["key"] == "id":
-            ids = [condition["value"]] if self.any_id or condition["value"] in ids else []
+            wanted = condition["value"] if condition["type"] == "IN" else [condition["value"]]
+            ids = [one for one in wanted if self.any_id or one in ids]
         start = int(body.get("cursor") or 0)
         rows = [{"id": text, "n_tuples": 4, "return": 1.5} for text in ids[start : start + 2]]
         return {kind: rows, "cursor": str(start + 2) if start + 2 < len(ids) else None}
@@ -94,6 +95,23 @@ def test_publish_finds_the_kind(storage: TupliAPIClient) -> None:
         storage.delete_episode("x")
 
 
+def test_unpublish_and_delete_find_the_kind(storage: TupliAPIClient) -> None:
+    storage.unpublish(EPISODES[1], "lab")
+    storage.unpublish(BENCHMARK)
+    storage.delete(EPISODES[0])
+    storage.delete(BENCHMARK)
+    commands = storage.transport.commands  # type: ignore[attr-defined]  # of the fake
+    assert [type(one) for one in commands] == [Unpublish, Unpublish, Delete, Delete]
+    assert [one.kind for one in commands] == ["episode", "benchmark", "episode", "benchmark"]
+    assert [one.scope for one in commands[:2]] == ["lab", "global"]
+    assert [id_text(one.ids[0]) for one in commands] == [EPISODES[1], BENCHMARK, EPISODES[0], BENCHMARK]
+    for missing in (storage.unpublish, storage.delete):
+        with pytest.raises(NotFound, match="neither"):
+            missing(id_text(make_id(9, 9)))
+    _, asked = storage.query.asked[0]  # type: ignore[attr-defined]  # of the fake
+    assert set(asked["include"]) == {"open", "abandoned", "incomplete", "conflict"}
+
+
 def test_a_dataset_names_its_episodes(storage: TupliAPIClient) -> None:
     data = TupliDataset(storage)
     assert data.publish("lab") == 3
@@ -120,6 +138,9 @@ def test_storing_a_benchmark_sends_its_description(storage: TupliAPIClient) -> N
     assert isinstance(command, CreateBenchmark)
     assert (command.name, command.description) == ("plant", "d")
     assert header.id == id_text(command.benchmark)
+    with pytest.raises(InvalidInput, match=r"name: 'a/b' is not a name: up to 128 of A-Z"):
+        storage.store_benchmark("a/b")
+    assert len(storage.transport.commands) == 1  # type: ignore[attr-defined]  # of the fake
 
 
 def test_recording_ships_events_and_waits_until_they_are_visible(storage: TupliAPIClient) -> None:

@@ -96,6 +96,15 @@ def test_a_whole_episode_becomes_rows_and_a_header(*, one_block: bool) -> None:
     assert not world.codes
 
 
+def test_an_episode_was_received_when_its_last_record_was() -> None:
+    world = World()
+    for at, event in enumerate(StreamOfItems().episode(1, 4, end=False).events(cut=2)):
+        world.send_records([new_record(event, received_at=1_000 + at)])
+        assert world.header()["received_at"] == (1_000 + at) * 1_000_000
+    (stream,) = world.store.rows("streams")
+    assert (stream["first_received_at"], stream["last_received_at"]) == (1_000_000_000, 1_002_000_000)
+
+
 def test_an_open_episode_shows_its_prefix() -> None:
     world = World().send(*StreamOfItems().episode(1, 5, end=False).events())
     assert facts(world.header(), "status", "prefix", "ended_offset") == ("open", 5, 0)

@@ -131,7 +131,13 @@ def test_deleting_frees_the_name_and_is_idempotent() -> None:
     assert outcome.erasures == (Erasure("benchmark", BENCHMARK, LOCAL_SUBJECT),)
     assert outcome.rows[0] == (
         "deletions",
-        {"kind": "benchmark", "id": BENCHMARK, "subject": LOCAL_SUBJECT, "deleted_at": 1_001, "version": 2},
+        {
+            "kind": "benchmark",
+            "id": BENCHMARK,
+            "subject": LOCAL_SUBJECT,
+            "deleted_at": 1_001_000_000,
+            "version": 2,
+        },
     )
     again = told.say(Delete(command_id="d2", kind="benchmark", ids=(BENCHMARK,)))
     assert again.verdict is not None
@@ -208,3 +214,9 @@ def test_replaying_the_topic_gives_the_same() -> None:
     told.create(benchmark=SECOND, descriptor={})
     replayed = Catalog()
     assert [replayed.apply(record) for record in told.records] == told.outcomes
+
+
+def test_a_benchmark_tells_when_it_was_created_as_its_header_does() -> None:
+    told = Told()
+    assert told.create().result["created_at"] == "1970-01-01T00:00:01.000000+00:00"
+    assert told.outcomes[0].rows[0][1]["created_at"] == 1_000_000_000

@@ -1,5 +1,6 @@
 """What the gateway decoded is not decoded again, and never changes what a record means."""
 
+import sys
 import tracemalloc
 
 from support.ingest_streams import STREAM, StreamOfItems, new_record
@@ -79,10 +80,10 @@ def test_no_more_is_kept_than_there_is_room_for_and_what_is_taken_makes_room() -
 def test_what_nobody_takes_does_not_stay_for_ever() -> None:
     decoded = Decoded(15_000)
     for number in range(100):  # the log refuses these, and they come again in other pieces
-        decoded.keep(PAYLOADS[1] + b"%d" % number, CHECKED[1])
+        decoded.keep(b"%d" % number + PAYLOADS[1], CHECKED[1])
     hits = 0
     for number in range(1_000):
-        payload = PAYLOADS[1] + b"again %d" % number
+        payload = b"again %d" % number + PAYLOADS[1]
         decoded.keep(payload, CHECKED[1])
         hits += decoded.take(payload) is not None
     assert hits > 900
@@ -90,7 +91,7 @@ def test_what_nobody_takes_does_not_stay_for_ever() -> None:
 
 def test_what_is_kept_is_counted_with_what_python_takes_for_it() -> None:
     decoded = Decoded(1_000_000)
-    payloads = [number.to_bytes(4, "little") for number in range(1_000)]
+    payloads = [number.to_bytes(4, "little") + PAYLOADS[1] for number in range(1_000)]
     for payload in payloads:
         decoded.keep(payload, CHECKED[1])
     kept = [payload for payload in payloads if decoded.take(payload) is not None]
@@ -121,3 +122,12 @@ def test_layouts_that_anyone_names_do_not_fill_the_memory() -> None:
         tracemalloc.stop()
         parse_layout.cache_clear()
     assert held < 4_500_000
+
+
+def test_the_bytes_of_an_event_are_not_kept_beside_its_body() -> None:
+    payload = bytes(bytearray(PAYLOADS[1]))
+    before = sys.getrefcount(payload)
+    decoded = Decoded()
+    decoded.keep(payload, CHECKED[1])
+    assert sys.getrefcount(payload) == before
+    assert decoded.take(payload) is CHECKED[1]

@@ -4,13 +4,15 @@ import pyarrow as pa
 import pytest
 
 from support.ingest_crashes import Crash, DyingStore
-from support.ingest_streams import BENCHMARK, STREAM, StreamOfItems, new_record
+from support.ingest_streams import BENCHMARK, LAYOUT, STREAM, StreamOfItems, new_record
 from tupli_ingest.adapters.memory import MemoryDeadLetters, MemoryLog, MemoryStore
+from tupli_ingest.core.block import Block, Piece
+from tupli_ingest.core.decoding import decode_steps
 from tupli_ingest.core.errors import RowsRefused, StoreUnavailable
 from tupli_ingest.core.pipeline import Pipeline
-from tupli_schemas.events import EPISODES_TOPIC, Event
-from tupli_schemas.ids import episode_id
-from tupli_schemas.records import Record
+from tupli_schemas.events import EPISODES_TOPIC, Event, StepsRecorded
+from tupli_schemas.ids import LOCAL_SUBJECT, episode_id
+from tupli_schemas.records import Position, Record
 from tupli_schemas.steps import Layout
 
 
@@ -101,3 +103,15 @@ def test_a_flush_may_be_repeated_until_it_succeeds() -> None:
     assert len(store.steps()) == 4
     (header,) = store.rows("episodes")
     assert (header["episode"], header["status"]) == (episode_id(STREAM, 1), "terminated")
+
+
+def test_the_rows_of_a_block_are_put_together_once_and_their_bodies_let_go() -> None:
+    (event,) = [e for e in StreamOfItems().episode(1, 3).events() if isinstance(e, StepsRecorded)]
+    rows = decode_steps(event)
+    block = Block()
+    for offset in (5, 6):
+        block.add(LAYOUT, Piece(rows.batch, STREAM, LOCAL_SUBJECT, BENCHMARK, Position(1, 0, offset)))
+    ((layout, whole),) = block.step_rows()
+    assert (layout, whole.num_rows) == (LAYOUT, 2 * rows.batch.num_rows)
+    assert not block.pieces
+    assert block.step_rows()[0][1] is whole  # what failed is written again

@@ -16,7 +16,7 @@ from tupli_schemas.ids import LOCAL_SUBJECT, id_text
 from tupli_schemas.keys import Level, UnknownKey
 from tupli_schemas.steps import Cell, Leaf, StepSchema
 
-CONTEXT = Context(database="g", visibility=LOCAL, now_ms=0)
+CONTEXT = Context(database="g", visibility=LOCAL, now_ns=0)
 SCHEMA = StepSchema(
     observation=(Leaf("", Cell("f4", (4,))),),
     action=(Leaf(".gear", Cell("i1")), Leaf(".word", Cell("text")), Leaf(".half", Cell("raw"), "<f2", (2,))),

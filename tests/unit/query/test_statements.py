@@ -29,7 +29,7 @@ from tupli_schemas.steps import Cell, Leaf, StepSchema
 from tupli_schemas.tables import FINAL_SETTINGS
 
 EVE = make_id(1, 2)
-CONTEXT = Context(database="g", visibility=Visibility(EVE, frozenset({"lab"})), now_ms=0)
+CONTEXT = Context(database="g", visibility=Visibility(EVE, frozenset({"lab"})), now_ns=0)
 SCHEMA = StepSchema(
     observation=(Leaf(".a", Cell("f4")), Leaf(".b", Cell("f4"))), action=(Leaf("", Cell("i8")),)
 )
@@ -133,7 +133,7 @@ def test_no_row_is_read_that_came_behind_the_pin(members: dict[str, Any]) -> Non
         ({"tuple_filter": NEXT}, False),
     ],
 )
-def test_only_what_a_filter_leaves_of_a_whole_page_is_sorted(members: dict[str, Any], sorts: bool) -> None:  # noqa: FBT001 - a parameter
+def test_only_what_a_filter_leaves_of_a_whole_page_is_sorted(members: dict[str, Any], sorts: bool) -> None:  # noqa: FBT001 -- a parameter
     assert ("max_bytes_to_sort" in read_steps(CONTEXT, steps(sorts=True, **members)).text) is sorts
     assert "max_bytes_to_sort" not in read_steps(CONTEXT, steps(**members)).text
 

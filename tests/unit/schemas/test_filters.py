@@ -45,7 +45,7 @@ A, B, C = FilterEQ("a", 1), FilterGT("b", 2), FilterNE("c", "x")
         (F("x") < 1, FilterLT("x", 1)),
         (F("x") <= 1, FilterLEQ("x", 1)),
         (F("x") > 1, FilterGT("x", 1)),
-        (1 < F("x"), FilterGT("x", 1)),  # noqa: SIM300 - that is what is tested
+        (1 < F("x"), FilterGT("x", 1)),  # noqa: SIM300 -- that is what is tested
         (F("status").isin(["aborted"]), FilterIN("status", ("aborted",))),
         (F("x").isin(v for v in (1, 2)), FilterIN("x", (1, 2))),
         (F("x").between(0, 1), FilterBETWEEN("x", 0, 1)),
@@ -53,6 +53,10 @@ A, B, C = FilterEQ("a", 1), FilterGT("b", 2), FilterNE("c", "x")
         (F("info.success").is_false(), FilterEQ("info.success", value=False)),
         (F("x").exists(), FilterEXISTS("x")),
         (F("info", "TimeLimit.truncated") == 1, FilterEQ("info.TimeLimit%2Etruncated", 1)),
+        (F("info.`TimeLimit.truncated`") == 1, FilterEQ("info.TimeLimit%2Etruncated", 1)),
+        (F("info", "`a.b`") == 1, FilterEQ("info.`a%2Eb`", 1)),
+        (F("observation.`n.x`")[0] == 1, FilterEQ("observation.n%2Ex[0]", 1)),
+        (F("observation", "`n.x`")[0] == 1, FilterEQ("observation.`n%2Ex`[0]", 1)),
         (F("observation")[2] > 0, FilterGT("observation[2]", 0)),
         (F("observation")[0, 1] > 0, FilterGT("observation[0,1]", 0)),
         (A & B & C, FilterAND([A, B, C])),
@@ -121,7 +125,7 @@ def test_python_logic_is_refused_with_what_to_write_instead(python: Any) -> None
 @pytest.mark.parametrize(
     ("make", "place", "words"),
     [
-        (lambda: F("x") == None, "value", r"exists\(\)"),  # noqa: E711 - that is what is tested
+        (lambda: F("x") == None, "value", r"exists\(\)"),  # noqa: E711 -- that is what is tested
         (lambda: F("x") > None, "value", r"exists\(\)"),
         (lambda: F("x") == F("y"), "value", "a key compares with a value"),
         (lambda: F("x") == [1], "value", "cannot be compared"),

@@ -3,6 +3,7 @@
 import pytest
 
 from tupli_schemas.errors import FilterError
+from tupli_schemas.filters import F
 from tupli_schemas.keys import Level, UnknownKey, bare_metadata_key, find_element, parse_key
 from tupli_schemas.steps import Cell, Leaf, StepSchema
 
@@ -68,6 +69,22 @@ def test_unknown_keys_list_the_known_ones(level: Level, text: str, named: str) -
     assert named in str(caught.value)
     assert caught.value.place == "f.key"
     assert any(named in key for key in caught.value.known)
+
+
+def test_known_keys_are_listed_as_they_are_written() -> None:
+    paths = {"month", "odd%2Ekey", "a.b%2Ec", "100%25", "return", "tick`%2E"}
+    with pytest.raises(UnknownKey) as caught:
+        parse_key("nope", Level.EPISODE, metadata_keys=paths)
+    listed = str(caught.value).partition("metadata of these episodes: ")[2].split(", ")
+    assert set(listed) == {
+        "month", "metadata.`odd.key`", "metadata.a.`b.c`", "metadata.`100%`", "metadata.return", "tick`%2E",
+    }  # fmt: skip
+    for written in listed:
+        key = parse_key(F(written).key, Level.EPISODE, metadata_keys=paths)
+        assert (key.root, key.rest in paths) == ("metadata", True)
+    with pytest.raises(UnknownKey, match=r"observation\.`a\.b`") as unknown:
+        find_element(parse_key("observation.nope", Level.TUPLE), SCHEMA)
+    assert "observation[0].x" in unknown.value.known
 
 
 @pytest.mark.parametrize("text", ["info", "extra", "episode", "info.", "reward[0]", "step.x"])

@@ -304,11 +304,19 @@ def test_the_json_of_a_space_does_not_depend_on_its_random_state() -> None:
     assert space_to_json(space) == before
 
 
-@pytest.mark.skipif(gym.__version__ == "1.0.0", reason="Discrete has no dtype there")
-def test_discrete_keeps_its_dtype() -> None:
-    space = spaces.Discrete(3, dtype=np.int32)
+HAS_DTYPES = gym.__version__ != "1.0.0"
+"""Gymnasium 1.0.0 has no other Discrete than one of int64."""
+DISCRETE = [
+    ({}, "i8[]"),
+    *([({"dtype": np.int32}, "i4[]"), ({"dtype": np.int8}, "i1[]")] if HAS_DTYPES else []),
+]
+
+
+@pytest.mark.parametrize(("options", "cell"), DISCRETE)
+def test_discrete_keeps_its_dtype(options: dict[str, Any], cell: str) -> None:
+    space = spaces.Discrete(3, **options)
     assert space_from_json(space_to_json(space)) == space
-    assert structure_in_space(space, space.sample()).leaves()[0].cell.text == "i4[]"
+    assert structure_in_space(space, space.sample()).leaves()[0].cell.text == cell
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,10 @@ class Point(NamedTuple):
     y: int
 
 
+class Masked(np.ma.MaskedArray[Any, Any]):
+    """Somebody's kind of masked array."""
+
+
 class Broken:
     def __repr__(self) -> str:
         raise RuntimeError("no")
@@ -106,6 +110,42 @@ def test_rarer_types_come_back_equal(value: Any) -> None:
     assert same(decode(encode(value)), value)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.ma.masked_array([1, 2, 3], mask=[False, True, False]),
+        np.ma.masked_array(
+            np.arange(6, dtype=np.float32).reshape(2, 3),
+            mask=[[False, True, False], [True, True, True]],
+            fill_value=7,
+        ),
+        np.ma.masked_array([1.0, np.nan], fill_value=np.nan),
+        np.ma.masked_array(5, mask=True),
+        np.ma.masked_array([]),
+        np.ma.masked_array(["a", "bc"], mask=[True, False]),
+        np.ma.masked_array([(1, 2.5)], mask=[(True, False)], dtype=[("a", "i4"), ("b", "f8")]),
+        np.ma.masked_array([{"a": 1}, None], mask=[False, True], dtype=object),
+    ],
+    ids=repr,
+)
+def test_masked_arrays_come_back_masked(value: Any) -> None:
+    raw = encode({"m": [value]})
+    back = decode(raw)["m"][0]
+    assert type(back) is np.ma.MaskedArray
+    assert same(np.ma.getdata(back), np.ma.getdata(value))
+    assert (np.ma.getmask(back) is np.ma.nomask) == (np.ma.getmask(value) is np.ma.nomask)
+    assert same(np.ma.getmaskarray(back), np.ma.getmaskarray(value))
+    assert repr(back.fill_value) == repr(value.fill_value)
+    assert encode({"m": [back]}) == raw
+    assert lossy(value) == []
+
+
+def test_a_kind_of_masked_array_comes_back_as_one() -> None:
+    back = decode(encode(np.ma.masked_array([1, 2], mask=[True, False]).view(Masked)))
+    assert type(back) is np.ma.MaskedArray
+    assert back.tolist() == [None, 2]
+
+
 def test_nan_payloads_survive_in_python_floats_and_in_arrays() -> None:
     payload = np.array([0x7FF8000000000123, 0xFFF0000000000001], "u8").view("f8")
     assert same(decode(encode(payload)), payload)
@@ -125,7 +165,8 @@ def test_decoded_arrays_can_be_written() -> None:
         ({3: Point(1, 2)}, ["[3]"], {3: (1, 2)}),
         (collections.OrderedDict(a=1), [""], {"a": 1}),
         (collections.defaultdict(list, a=[1]), [""], {"a": [1]}),
-        (np.ma.masked_array([1], mask=[True]), [""], None),
+        (np.ma.masked_array([1], mask=[True]).view(Masked), [""], None),
+        (np.ma.masked, [""], None),
     ],
 )
 def test_what_cannot_be_kept_is_listed_and_keeps_what_it_can(
@@ -188,6 +229,12 @@ def test_containers_up_to_the_depth_limit_are_exact() -> None:
         b'{"$d":[[[],1]]}',
         b'{"$ndo":[[2],[1]]}',
         b'{"$as":[]}',
+        b'{"$ma":[]}',
+        b'{"$ma":[1,null,2]}',
+        b'{"$ma":[{"$nd":["|u1",[2],"AQI="]},null,5]}',
+        b'{"$ma":[{"$nd":["|u1",[2],"AQI="]},{"$nd":["|b1",[1],"AQ=="]},{"$nd":["|u1",[],"AQ=="]}]}',
+        b'{"$ma":[{"$nd":["|u1",[2],"AQI="]},{"$nd":["|u1",[2],"AQE="]},{"$nd":["|u1",[],"AQ=="]}]}',
+        b'{"$ma":[{"$nd":["|u1",[2],"AQI="]},null,{"$nd":["<U1",[],"YQAAAA=="]}]}',
         b"[" * 2_000,
         b'{"$t":[' * 500 + b"]}" * 500,
     ],

@@ -83,7 +83,7 @@ class ChdbStore:
         conditions += [f"episode IN ({_ids(part)})" for part in parts]
         keys: dict[EpisodeKey, None] = {}
         for condition in conditions:
-            sql = f"SELECT benchmark, owner, episode, layout FROM {self._database}.episodes FINAL WHERE {condition}"  # noqa: S608  (ids as hex)
+            sql = f"SELECT benchmark, owner, episode, layout FROM {self._database}.episodes FINAL WHERE {condition}"  # noqa: S608 -- ids as hex
             for row in self._client.table(sql).to_pylist():
                 keys[EpisodeKey(row["benchmark"], row["owner"], row["episode"], row["layout"].decode())] = (
                     None
@@ -105,7 +105,7 @@ class ChdbStore:
         """See `EpisodeStore.probe`."""
         rows = pa.table({"k": pa.array([0], pa.uint8()), "version": pa.array([1], pa.uint64())})
         self._client.insert(CONTROL_DATABASE, "probe", rows)
-        if self._client.column(f"SELECT version FROM {CONTROL_DATABASE}.probe FINAL") != ["1"]:  # noqa: S608  (our names)
+        if self._client.column(f"SELECT version FROM {CONTROL_DATABASE}.probe FINAL") != ["1"]:  # noqa: S608 -- our names
             raise StoreUnavailable("the store does not return what was written")
 
     def _load(
@@ -129,7 +129,7 @@ class ChdbStore:
             return {}
         prefixes = ", ".join(f"unhex('{stream[:12].hex()}')" for stream in streams)
         sql = (
-            f"SELECT max(episode) AS highest FROM {self._database}.episodes"  # noqa: S608  (ids as hex)
+            f"SELECT max(episode) AS highest FROM {self._database}.episodes"  # noqa: S608 -- ids as hex
             f" WHERE substring(episode, 1, 12) IN ({prefixes}) GROUP BY substring(episode, 1, 12)"
         )
         found = self._client.table(sql)["highest"].to_pylist()
@@ -155,7 +155,7 @@ class ChdbStore:
     def _rows(self, table: Table, condition: str, names: Sequence[str] = ()) -> list[Row]:
         known = self._columns[table]
         columns = {name: known[name] for name in names or known}
-        sql = f"SELECT {', '.join(f'`{c}`' for c in columns)} FROM {self._database}.{table} FINAL WHERE {condition}"  # noqa: S608  (ids as hex)
+        sql = f"SELECT {', '.join(f'`{c}`' for c in columns)} FROM {self._database}.{table} FINAL WHERE {condition}"  # noqa: S608 -- ids as hex
         return rows_of_arrow(self._client.table(sql), columns)
 
     def _read_page(self, key: EpisodeKey, layout: Layout, first: int, last: int) -> pa.RecordBatch:
@@ -163,7 +163,7 @@ class ChdbStore:
         row_bytes = _ROW_OVERHEAD + sum(c.size * c.dtype.itemsize for c in layout.cells if c.is_numeric)
         limit = max(1, min(8_192, READ_BYTES // row_bytes))
         sql = (
-            f"SELECT {', '.join(f'`{name}`' for name in schema.names)} FROM {self._database}.{layout.table} FINAL"  # noqa: S608  (ids as hex)
+            f"SELECT {', '.join(f'`{name}`' for name in schema.names)} FROM {self._database}.{layout.table} FINAL"  # noqa: S608 -- ids as hex
             f" WHERE benchmark = {_id(key.benchmark)} AND owner = {_id(key.owner)} AND episode = {_id(key.episode)}"
             f" AND step BETWEEN {first:d} AND {last:d} ORDER BY step LIMIT {limit:d}"
         )
@@ -174,7 +174,7 @@ class ChdbStore:
     def _has_step_table(self, table: str) -> bool:
         """Whether the table exists; another store of this generation may have made it."""
         if table not in self._step_tables:
-            sql = f"SELECT DISTINCT name FROM {self._database}.step_tables"  # noqa: S608  (our names)
+            sql = f"SELECT DISTINCT name FROM {self._database}.step_tables"  # noqa: S608 -- our names
             self._step_tables.update(self._client.column(sql))
         return table in self._step_tables
 
@@ -200,7 +200,7 @@ class ChdbStore:
 
     def _describe(self, table: str) -> Columns:
         sql = (
-            "SELECT name || '\\t' || type FROM system.columns"  # noqa: S608  (our names)
+            "SELECT name || '\\t' || type FROM system.columns"  # noqa: S608 -- our names
             f" WHERE database = '{self._database}' AND table = '{table}' AND default_kind = '' ORDER BY position"
         )
         return dict(line.split("\t") for line in self._client.column(sql))

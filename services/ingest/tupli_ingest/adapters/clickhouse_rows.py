@@ -1,4 +1,4 @@
-"""Rows of the small tables between Python dictionaries and Arrow, by the ClickHouse types of their columns."""
+"""Rows of the small tables, from dictionaries to Arrow and back, by their columns' ClickHouse types."""
 
 import re
 from collections.abc import Mapping, Sequence

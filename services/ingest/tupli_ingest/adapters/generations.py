@@ -59,7 +59,7 @@ class Generations:
         return sorted(set(found) - {self.serving()})
 
     def _serving_row(self) -> tuple[int, int] | None:
-        sql = f"SELECT generation, version FROM {CONTROL_DATABASE}.serving FINAL WHERE k = 0"  # noqa: S608  (our names)
+        sql = f"SELECT generation, version FROM {CONTROL_DATABASE}.serving FINAL WHERE k = 0"  # noqa: S608 -- our names
         rows = self._client.table(sql).to_pylist()
         return (rows[0]["generation"], rows[0]["version"]) if rows else None
 

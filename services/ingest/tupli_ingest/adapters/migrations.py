@@ -1,4 +1,4 @@
-"""ClickHouse migrations: numbered files run once per database, in order, remembered in that database's ledger."""
+"""ClickHouse migrations: numbered files, run once per database, in order, and remembered in its ledger."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,12 +49,12 @@ def migrate(statements: Statements, database: str, scope: str) -> list[str]:
     """Bring a database up to date; the names of the migrations that were applied now. Safe to repeat."""
     statements.command(f"CREATE DATABASE IF NOT EXISTS {database}")
     statements.command(_LEDGER.replace("{database}", database))
-    applied = set(statements.column(f"SELECT name FROM {database}.migrations"))  # noqa: S608  (our names)
+    applied = set(statements.column(f"SELECT name FROM {database}.migrations"))  # noqa: S608 -- our names
     new = [m for m in migrations() if m.scope == scope and m.name not in applied]
     for migration in new:
         sql = migration.sql.replace("{database}", database).replace("{control}", CONTROL_DATABASE)
         statements.command(sql)
-        statements.command(f"INSERT INTO {database}.migrations (name) VALUES ('{migration.name}')")  # noqa: S608  (our names)
+        statements.command(f"INSERT INTO {database}.migrations (name) VALUES ('{migration.name}')")  # noqa: S608 -- our names
     return [m.name for m in new]
 
 

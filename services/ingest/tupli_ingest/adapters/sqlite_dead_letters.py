@@ -20,9 +20,9 @@ _READ_BYTES: Final = 8 * 1024 * 1024
 class SqliteDeadLetters:
     """`DeadLetters` as records of `tupli.dead-letters.v1`.
 
-    Before new letters are kept, `limit` is told how many of them cannot be a caller's doing, because the gateway has
-    checked what it accepted; it may raise `TooManyDeadLetters`. A caller who appends to another's stream must not be
-    able to stop the processor.
+    Before new letters are kept, `limit` is told how many of them cannot be a caller's doing, because the
+    gateway has checked what it accepted; it may raise `TooManyDeadLetters`. A caller who appends to another's
+    stream must not be able to stop the processor.
     """
 
     def __init__(self, log: SqliteLog, *, limit: Callable[[int], None], now_ms: Callable[[], int]) -> None:

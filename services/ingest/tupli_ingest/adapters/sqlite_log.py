@@ -1,9 +1,9 @@
 """The event log in SQLite: WAL, `synchronous=FULL`, one writer thread that commits in groups.
 
-Each topic is one table with AUTOINCREMENT ids, which are never reused; a record's offset is its id less one, so
-offsets count from 0 without holes. Appends wait in a queue bounded by bytes; whatever waits when the writer comes
-round becomes one transaction and one fsync, and is acknowledged only after it. A request's records stand in one
-transaction: all of them or none.
+Each topic is one table with AUTOINCREMENT ids, which are never reused; a record's offset is its id less one,
+so offsets count from 0 without holes. Appends wait in a queue bounded by bytes; whatever waits when the
+writer comes round becomes one transaction and one fsync, and is acknowledged only after it. A request's
+records stand in one transaction: all of them or none.
 """
 
 import asyncio
@@ -113,7 +113,7 @@ class SqliteLog:
 
     def read(self, topic: str, start: int, *, max_bytes: int, max_records: int = 10_000) -> list[Record]:
         """Records from offset `start` on, in order, up to the bounds (at least one if there is one)."""
-        sql = f"SELECT id, key, value FROM {TABLES[topic]} WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608  (our names)
+        sql = f"SELECT id, key, value FROM {TABLES[topic]} WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608 -- our names
         records = []
         size = 0
         with _translated(), self._readers.connection() as connection:
@@ -147,7 +147,10 @@ class SqliteLog:
         return int(row[0]) if row else 0
 
     def commit(self, group: str, topic: str, next_offset: int) -> None:
-        """Remember where the group goes on. It is written with the next group commit: losing it repeats work."""
+        """Remember where the group goes on.
+
+        It is written with the next group commit: losing it repeats work.
+        """
         with self._wake:
             self._queue.append(_Checkpoint(group, topic, next_offset))
             self._wake.notify_all()
@@ -179,9 +182,19 @@ class SqliteLog:
         return item.done
 
     def _run(self) -> None:
-        while (batch := self._take()) is not None:
-            self._write(batch)
+        while self._write_next():
+            pass
         self._connection.close()
+
+    def _write_next(self) -> bool:
+        """Write what waits; False when nothing will come.
+
+        What was written is not held while the next is waited for.
+        """
+        if (batch := self._take()) is None:
+            return False
+        self._write(batch)
+        return True
 
     def _take(self) -> "list[_Append | _Checkpoint] | None":
         """What waits, up to the bytes of one commit; None when the log is closed and nothing waits."""
@@ -236,7 +249,7 @@ class SqliteLog:
                 continue
             first = following[item.topic]
             following[item.topic] += len(item.rows)
-            sql = f"INSERT INTO {TABLES[item.topic]} (id, key, value) VALUES (?, ?, ?)"  # noqa: S608  (our names)
+            sql = f"INSERT INTO {TABLES[item.topic]} (id, key, value) VALUES (?, ?, ?)"  # noqa: S608 -- our names
             rows = ((first + i + 1, key, value) for i, (key, value) in enumerate(item.rows))
             self._connection.executemany(sql, rows)
             offsets.append(list(range(first, following[item.topic])))

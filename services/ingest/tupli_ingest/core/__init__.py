@@ -1,1 +1,4 @@
-"""The pure core of ingest: no I/O, no clock, no event loop; adapters and the processor drive it through `ports`."""
+"""The pure core of ingest: no I/O, no clock, no event loop.
+
+Adapters and the processor drive it through `ports`.
+"""

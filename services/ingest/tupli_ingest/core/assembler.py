@@ -1,21 +1,22 @@
 """The assembler: a pure state machine from the records of streams to rows, headers and dead letters.
 
-It does no I/O. Its driver (`pipeline`) answers `needs` from the store, folds decoded records, and writes what they led
-to in this order: markers of moves, rows, rows moved to where they belong, headers, erasures, dead letters, streams.
-Then it calls `written`. A crash between any two writes is harmless:
+It does no I/O. Its driver (`pipeline`) answers `needs` from the store, folds decoded records, and writes what
+they led to in this order: markers of moves, rows, rows moved to where they belong, headers, erasures, dead
+letters, streams. Then it calls `written`. A crash between any two writes is harmless:
 
-- *A stream's row is written last.* A record at or below its offset is done for good and is not folded again. (Nothing
-  is inferred from positions in step tables.)
-- *A header may be ahead of its stream.* A record at or below a header's offset is not folded into it again; its rows
-  are written again, which row identity makes harmless.
-- *Whether a row is written depends on the stream's numbers and the episode's layout alone*, never on how far a header
-  is: the rows are the same however the log is cut into blocks, and wherever it crashes.
+- *A stream's row is written last.* A record at or below its offset is done for good and is not folded again.
+  (Nothing is inferred from positions in step tables.)
+- *A header may be ahead of its stream.* A record at or below a header's offset is not folded into it again;
+  its rows are written again, which row identity makes harmless.
+- *Whether a row is written depends on the stream's numbers and the episode's layout alone*, never on how far
+  a header is: the rows are the same however the log is cut into blocks, and wherever it crashes.
 
-Rows whose start has not come have no benchmark. They are kept in the store, under `NO_BENCHMARK`, where no query looks,
-however many they are; when the start comes they are moved. Nothing is held in memory, and no position is held back.
+Rows whose start has not come have no benchmark. They are kept in the store, under `NO_BENCHMARK`, where no
+query looks, however many they are; when the start comes they are moved. Nothing is held in memory, and no
+position is held back.
 
-A repetition is a number that has come before. Its content is compared with the stored row after the block's rows are
-written, so that it does not matter whether the first one is in the same block.
+A repetition is a number that has come before. Its content is compared with the stored row after the block's
+rows are written, so that it does not matter whether the first one is in the same block.
 """
 
 from collections.abc import Iterable, Mapping
@@ -44,7 +45,10 @@ from tupli_schemas.ids import ordinal_of
 
 @dataclass(slots=True)
 class _Stream:
-    """A stream in memory. Episodes up to `highest` that are not in `episodes` may have a header in the store."""
+    """A stream in memory.
+
+    Episodes up to `highest` that are not in `episodes` may have a header in the store.
+    """
 
     facts: StreamFacts | None
     highest: int
@@ -55,7 +59,7 @@ class _Stream:
 
 @dataclass(slots=True)
 class _Fold:
-    """One record on its way: its stream, the facts it is about, and which of them have it not folded in yet."""
+    """One record on its way: its stream, the facts it is about, and which of them it is new to."""
 
     item: Item
     stream: _Stream
@@ -136,8 +140,8 @@ class Assembler:
         self._dirty[item.record.key] = stream
 
     def _begin(self, stream: _Stream, facts: StreamFacts, item: Item) -> _Fold:
-        """Find or make the facts of the record's episodes, and note the record in those that have not seen it."""
-        position, received_at = item.record.position, item.record.envelope.received_at
+        """Find or make the facts of the record's episodes, and note it in those that have not seen it."""
+        position, received_at = item.record.position, item.record.envelope.received_ns
         fresh, known = set(), set()
         for ordinal in item.ordinals:
             episode = stream.episodes.get(ordinal)
@@ -149,6 +153,7 @@ class Assembler:
             if episode.offset < position.offset:
                 fresh.add(ordinal)
                 episode.offset, episode.partition = position.offset, position.partition
+                episode.received_at = received_at
                 episode.log_generation = position.generation
         facts.offset, facts.partition, facts.log_generation = (
             position.offset,
@@ -333,7 +338,7 @@ class Assembler:
 
 def _new_stream(item: Item) -> StreamFacts:
     envelope = item.record.envelope
-    return StreamFacts(stream=item.record.key, owner=envelope.subject, first_received_at=envelope.received_at)
+    return StreamFacts(stream=item.record.key, owner=envelope.subject, first_received_at=envelope.received_ns)
 
 
 def _facts(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -29,8 +29,8 @@ class Piece:
 class Move:
     """Rows that were kept under `NO_BENCHMARK` until their start came: read there, write where they belong.
 
-    `marker` is a header of the source in which nothing is folded. Written before anything else, it tells a later start
-    that there may be rows to erase, when this one dies before it has erased them.
+    `marker` is a header of the source in which nothing is folded. Written before anything else, it tells a
+    later start that there may be rows to erase, when this one dies before it has erased them.
     """
 
     source: EpisodeKey
@@ -58,6 +58,7 @@ class Block:
     erasures: list[EpisodeKey] = field(default_factory=list)
     bytes: int = 0
     rows: int = 0
+    _whole: list[tuple[Layout, pa.RecordBatch]] = field(default_factory=list)
 
     def add(self, layout: Layout, piece: Piece) -> None:
         """Add rows."""
@@ -65,12 +66,23 @@ class Block:
         self.rows += piece.batch.num_rows
 
     def step_rows(self) -> list[tuple[Layout, pa.RecordBatch]]:
-        """All rows, layout by layout, as they are written (`step_rows_schema`)."""
-        return [(layout, _rows_of_pieces(layout, pieces)) for layout, pieces in self.pieces.values()]
+        """All rows, layout by layout, as they are written (`step_rows_schema`); asked again, the same ones.
+
+        The records' own bodies are let go of as their rows are put together: the store's work needs the
+        memory.
+        """
+        for text in list(self.pieces):
+            self._put_together(text)
+        return list(self._whole)
+
+    def _put_together(self, text: str) -> None:
+        layout, pieces = self.pieces[text]
+        self._whole.append((layout, _rows_of_pieces(layout, pieces)))
+        del self.pieces[text]
 
 
 def placed_rows(layout: Layout, key: EpisodeKey, stored: pa.RecordBatch) -> pa.RecordBatch:
-    """Rows as they were read (`stored_rows_schema`), to be written under another key with the same positions."""
+    """Rows as they were read (`stored_rows_schema`), to be written under another key."""
     rows = stored.num_rows
     columns = {name: stored.column(name) for name in stored.schema.names}
     for name, value in (("benchmark", key.benchmark), ("owner", key.owner), ("episode", key.episode)):

@@ -1,12 +1,11 @@
 """The catalogue: a pure fold of the topic of commands to verdicts and rows.
 
-Replaying the topic gives the same verdicts and rows; the state is rebuilt so at every start (a catalogue is small).
-What a command says of episodes is only written down, with who said it: whether that subject owns them is judged when
-data is read, because steps and commands are two topics without an order between them.
+Replaying the topic gives the same verdicts and rows; the state is rebuilt so at every start (a catalogue is
+small). What a command says of episodes is only written down, with who said it: whether that subject owns them
+is judged when data is read, because steps and commands are two topics without an order between them.
 """
 
 import hashlib
-import re
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -25,9 +24,10 @@ from tupli_schemas.catalog import (
 from tupli_schemas.errors import ContractError
 from tupli_schemas.ids import id_text, ordinal_of
 from tupli_schemas.index import index_tagged
+from tupli_schemas.names import check_name
 from tupli_schemas.records import Record
+from tupli_schemas.times import time_text
 
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
 SPACES: Final = ("observation_space", "action_space")
 
 Status = Literal["done", "conflict", "not_found", "unknown_benchmark", "invalid"]
@@ -66,7 +66,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A benchmark as it was created. `created_at` is in Unix milliseconds, by the gateway's clock."""
+    """A benchmark as it was created. `created_at` is in Unix nanoseconds, by the gateway's clock."""
 
     id: bytes
     owner: bytes
@@ -86,9 +86,10 @@ class Benchmark:
 
     def to_json(self) -> dict[str, Any]:
         """The benchmark's header, as callers get it."""
-        names = ("name", "descriptor", "hash", "description", "difficulty", "version", "extra", "created_at")
+        names = ("name", "descriptor", "hash", "description", "difficulty", "version", "extra")
         ids = {"id": id_text(self.id), "owner": id_text(self.owner)}
-        return ids | {name: getattr(self, name) for name in names}
+        same = {name: getattr(self, name) for name in names}
+        return ids | same | {"created_at": time_text(self.created_at)}
 
     def to_row(self) -> Row:
         """The row of `benchmarks`."""
@@ -156,7 +157,10 @@ class Catalog:
         return [Erasure(*one) for one in sorted(self._deleted)]
 
     def apply(self, record: Record) -> Outcome:
-        """Fold the next record of the topic. A command that was seen before has its first verdict and no effect."""
+        """Fold the next record of the topic.
+
+        A command that was seen before has its first verdict and no effect.
+        """
         try:
             command = decode_command(record.payload)
             _check_command(command)
@@ -166,7 +170,7 @@ class Catalog:
         seen = self._verdicts.get((subject, command.command_id))
         if seen is not None:
             return Outcome(seen)
-        said = _Said(command.command_id, subject, record.envelope.received_at, record.position.offset + 1)
+        said = _Said(command.command_id, subject, record.envelope.received_ns, record.position.offset + 1)
         outcome = self._decide(said, command)
         if outcome.verdict is not None:
             self._verdicts[subject, command.command_id] = outcome.verdict
@@ -274,17 +278,11 @@ def _found(said: _Said, existing: Benchmark, command: CreateBenchmark) -> Outcom
 def _check_command(command: Command) -> None:
     """What the contract leaves open: names, scopes, and which ids a benchmark can have."""
     if isinstance(command, CreateBenchmark):
-        _check_name(command.name, "name")
+        check_name(command.name, "name")
         if command.benchmark == bytes(16) or ordinal_of(command.benchmark):
             raise ContractError("is no benchmark's id", place="benchmark")
     elif not isinstance(command, Delete):
-        _check_name(command.scope, "scope")
-
-
-def _check_name(name: str, place: str) -> None:
-    if NAME.fullmatch(name) is None:
-        told = f"{name[:140]!r} is not a name: up to 128 of A-Z a-z 0-9 . _ @ -, the first a letter or digit"
-        raise ContractError(told, place=place)
+        check_name(command.scope, "scope")
 
 
 def _command_id_of(payload: bytes) -> str | None:

@@ -52,7 +52,10 @@ class Item:
 
 
 def decode_record(record: Record, known: Checked | None = None) -> Item:
-    """The item of a record; never raises for what a record holds. `known` is what its payload is known to hold."""
+    """The item of a record; never raises for what a record holds.
+
+    `known` is what its payload is known to hold.
+    """
     if known is not None and known.event.stream == record.key:
         return Item(record, known.event, known.rows)
     try:

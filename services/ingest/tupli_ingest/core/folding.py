@@ -1,4 +1,7 @@
-"""What each item of a stream does to the facts of its episode. First wins: what contradicts is told, never folded."""
+"""What each item of a stream does to the facts of its episode.
+
+First wins: what contradicts is told, never folded.
+"""
 
 from typing import Any, Final
 

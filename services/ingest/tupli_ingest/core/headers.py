@@ -1,7 +1,7 @@
 """What is known of a stream and of an episode, and the rows of `streams` and `episodes` that keep it.
 
-Facts hold counters and ranges, never tuples. They are what the assembler folds into, and everything in them is in
-their row: facts that were loaded from a row fold on exactly as those that stayed in memory.
+Facts hold counters and ranges, never tuples. They are what the assembler folds into, and everything in them
+is in their row: facts that were loaded from a row fold on exactly as those that stayed in memory.
 """
 
 from dataclasses import dataclass, field
@@ -26,8 +26,8 @@ CONFLICT: Final = "conflict"
 class StreamFacts:
     """A recording stream: its owner, the numbers that have come, the episodes that are not complete.
 
-    `offset` is that of the last record folded in. The row is written after everything else that its records led to,
-    so a record up to `offset` is done for good.
+    `offset` is that of the last record folded in. The row is written after everything else that its records
+    led to, so a record up to `offset` is done for good.
     """
 
     stream: bytes
@@ -76,6 +76,7 @@ class EpisodeFacts:
     """An episode. Fields are the columns of `episodes`, where they are not explained here.
 
     Attributes:
+        received_at: When the last record about it was received.
         received: Steps whose rows have come, that of the final row among them.
         has_final: Before the end: the final row has come. After it: the end says that there is one.
         metadata: Tagged JSON; members given later are merged over earlier ones.
@@ -213,8 +214,9 @@ _SAME: Final = (
 def status_of(episode: EpisodeFacts) -> str:
     """The status of an episode: `open, terminated, truncated, aborted, incomplete` or `conflict`.
 
-    `incomplete` means that something must have been sent that has not come: the start, rows before a row that came,
-    or rows before an end that came. `abandoned` is no status: it depends on the clock, and is computed by queries.
+    `incomplete` means that something must have been sent that has not come: the start, rows before a row that
+    came, or rows before an end that came. `abandoned` is no status: it depends on the clock, and is computed
+    by queries.
     """
     if episode.conflict_at is not None:
         return CONFLICT

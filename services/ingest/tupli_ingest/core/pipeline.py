@@ -1,4 +1,4 @@
-"""The order in which records become rows: what an embedded or a grown processor runs, over the ports alone."""
+"""The order in which records become rows: what any processor runs, over the ports alone."""
 
 from collections.abc import Sequence
 
@@ -19,8 +19,9 @@ from tupli_schemas.steps import Layout
 class Pipeline:
     """Collects records into blocks and writes them.
 
-    `add` records as they are read, `flush` when `pending_bytes` or the time says so, then commit the offset after the
-    last added record. When `flush` raises, nothing is forgotten and it may be called again, as often as needed.
+    `add` records as they are read, `flush` when `pending_bytes` or the time says so, then commit the offset
+    after the last added record. When `flush` raises, nothing is forgotten and it may be called again, as
+    often as needed.
     """
 
     def __init__(

@@ -1,10 +1,10 @@
 """Ports of ingest: what its core and its composition root need from the world.
 
-Words. A *topic* is an ordered list of records; an *offset* is a record's place in it, from 0, growing, never reused
-(not necessarily without gaps). A *group* is one reader's name, with one committed offset a topic: the offset of the
-next record to process. A *row* is a dictionary from column name to Python value, for the tables of
-`tupli_schemas/clickhouse`. Everything that returns has happened durably; everything that raises may have happened
-in part, and may be repeated.
+Words. A *topic* is an ordered list of records; an *offset* is a record's place in it, from 0, growing, never
+reused (not necessarily without gaps). A *group* is one reader's name, with one committed offset a topic: the
+offset of the next record to process. A *row* is a dictionary from column name to Python value, for the tables
+of `tupli_schemas/clickhouse`. Everything that returns has happened durably; everything that raises may have
+happened in part, and may be repeated.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -29,8 +29,8 @@ class EventLog(Protocol):
     async def append(self, topic: str, records: Sequence[NewRecord]) -> list[Position]:
         """Keep the records, in this order, all or none; durable on return.
 
-        Offsets grow within the call and from call to call as readers see them: a reader that has seen an offset
-        never finds a new record below it. An empty list is allowed.
+        Offsets grow within the call and from call to call as readers see them: a reader that has seen an
+        offset never finds a new record below it. An empty list is allowed.
 
         Raises:
             Overloaded: Too much waits already; nothing was kept.
@@ -76,7 +76,7 @@ class Checkpoints(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EpisodeKey:
-    """Where an episode's rows stand: the sorting key of its tables, and the step table's layout ("" if no rows)."""
+    """Where an episode's rows stand: the sorting key of its tables, and its layout ("" without rows)."""
 
     benchmark: bytes
     owner: bytes
@@ -90,8 +90,8 @@ class StoredStream:
 
     Attributes:
         stream: Its row of `streams`, if it has one.
-        episodes: The asked-for rows of `episodes`; an episode can have two, one under `NO_BENCHMARK` and one under its
-            benchmark.
+        episodes: The asked-for rows of `episodes`; an episode can have two, one under `NO_BENCHMARK` and one
+            under its benchmark.
         highest: The highest ordinal of its episodes that have a header row, asked for or not; 0 for none.
     """
 
@@ -103,12 +103,12 @@ class StoredStream:
 class EpisodeStore(Protocol):
     """One generation of the columnar store.
 
-    Writes are idempotent: step rows are first-wins by offset, rows of the other tables are greatest-version-wins.
-    Reads see every write that has returned, as FINAL sees it.
+    Writes are idempotent: step rows are first-wins by offset, rows of the other tables are
+    greatest-version-wins. Reads see every write that has returned, as FINAL sees it.
     """
 
     def write_steps(self, layout: Layout, rows: pa.RecordBatch) -> None:
-        """Write rows of one layout (schema `step_rows_schema(layout)`) into its step table, made when it is new.
+        """Write rows of one layout (schema `step_rows_schema(layout)`) into its step table; makes a new one.
 
         Raises:
             RowsRefused: The store will never take one of these rows.
@@ -130,11 +130,13 @@ class EpisodeStore(Protocol):
     def load_streams(
         self, wanted: Mapping[bytes, Collection[int] | None], *, columns: Sequence[str] = ()
     ) -> dict[bytes, StoredStream]:
-        """What is known of these streams, with the headers of these of their episodes (ordinals; None: of all).
+        """What is known of these streams, with the headers of these of their episodes.
 
-        Headers have all columns, or at least `columns` (with `episode` among them) when these are named. Every
-        stream asked for is in the answer, also one that the store does not know. One query for all of them: a
-        block may ask for a thousand.
+        Episodes are ordinals, None means all.
+
+        Headers have all columns, or at least `columns` (with `episode` among them) when these are named.
+        Every stream asked for is in the answer, also one that the store does not know. One query for all of
+        them: a block may ask for a thousand.
 
         Raises:
             StoreUnavailable: The store does not answer.
@@ -144,7 +146,8 @@ class EpisodeStore(Protocol):
     def read_steps(self, key: EpisodeKey, ranges: Sequence[tuple[int, int]]) -> Iterator[pa.RecordBatch]:
         """The rows of an episode in these closed ranges of steps, by step, in batches of bounded size.
 
-        Batches have `stored_rows_schema(layout)`; floats are bit-exact. A table or rows that are not there: none.
+        Batches have `stored_rows_schema(layout)`; floats are bit-exact. A table or rows that are not there:
+        none.
 
         Raises:
             StoreUnavailable: The store does not answer.
@@ -181,7 +184,8 @@ class DeadLetter:
         topic: Where the record stands.
         position: Its position there.
         key: Its key.
-        code: A stable word for the reason (`undecodable`, `foreign_owner`, `layout_mismatch`, `rows_refused`).
+        code: A stable word for the reason (`undecodable`, `foreign_owner`, `layout_mismatch`,
+            `rows_refused`).
         reason: What a person needs to know.
         payload: The record's payload, or empty when the log has it.
     """

@@ -1,7 +1,7 @@
 """Rows of one `StepsRecorded`: which episodes they belong to, and whether they hold together.
 
-The numbers of a record are consecutive, and so are, within a record, the steps of each of its episodes. Therefore any
-run of consecutive numbers is again such a record: a partial repetition is cut out by slicing.
+The numbers of a record are consecutive, and so are, within a record, the steps of each of its episodes.
+Therefore any run of consecutive numbers is again such a record: a partial repetition is cut out by slicing.
 """
 
 from dataclasses import dataclass
@@ -73,8 +73,8 @@ def rows_of(batch: pa.RecordBatch, layout: Layout, first: int, last: int, place:
     """The rows of a record that covers the numbers `first..last`.
 
     Raises:
-        EventError: Their count is another; an ordinal is 0; the steps of an episode are not consecutive; a final row
-            is followed by more rows of its episode; a flag is neither 0 nor 1.
+        EventError: Their count is another; an ordinal is 0; the steps of an episode are not consecutive; a
+            final row is followed by more rows of its episode; a flag is neither 0 nor 1.
     """
     if batch.num_rows != last - first + 1:
         raise EventError(f"{batch.num_rows} rows for the numbers {first}..{last}", place=place)
@@ -147,7 +147,10 @@ def _column(batch: pa.RecordBatch, at: int) -> npt.NDArray[Any]:
 
 
 def same_rows(left: pa.RecordBatch, right: pa.RecordBatch) -> npt.NDArray[np.bool_]:
-    """Row by row, whether all columns of `left` have the same bits in `right` (same length; NaN equals itself)."""
+    """Row by row, whether all columns of `left` have the same bits in `right`.
+
+    Both have the same length. NaN equals itself.
+    """
     same = np.ones(left.num_rows, dtype=np.bool_)
     for field in left.schema:
         same &= _same_cells(left.column(field.name), right.column(field.name))

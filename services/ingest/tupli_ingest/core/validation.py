@@ -1,8 +1,9 @@
 """What the gateway refuses inside one request, before anything is written: pure, and all or nothing.
 
-A request is whole events. What can be judged from the request alone is judged here, and the refusal names the event
-and the field; what needs history is judged by the assembler. Within a request the events of a stream must follow one
-another without a gap, so everything that an episode's rows and end say of each other can be checked.
+A request is whole events. What can be judged from the request alone is judged here, and the refusal names the
+event and the field; what needs history is judged by the assembler. Within a request the events of a stream
+must follow one another without a gap, so everything that an episode's rows and end say of each other can be
+checked.
 """
 
 from collections.abc import Sequence
@@ -45,7 +46,7 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What a valid request leads to: records for the log with what they hold, and the last number of each stream.
+    """What a valid request leads to: records with what they hold, and the last number of each stream.
 
     `benchmarks` are those that its starts name, each with the index of the first event that does.
     """
@@ -58,7 +59,10 @@ class Accepted:
 
 @dataclass(slots=True)
 class _Episode:
-    """What a request has said of an episode so far; `next_step` is None before its first row in the request."""
+    """What a request has said of an episode so far.
+
+    `next_step` is None before its first row in the request.
+    """
 
     started: bool = False
     layout: str = ""

@@ -42,9 +42,16 @@ class InFlight:
                 if self._held > self._limit:
                     detail = "Too many requests are under way."
                     raise Refused(Problem("unavailable", detail), retry_after_s=self._retry_after_s)
-            yield b"".join(parts)
+            yield _joined(parts)
         finally:
             self._held -= size
+
+
+def _joined(parts: list[bytes]) -> bytes:
+    """The whole of the parts, which are let go of."""
+    whole = b"".join(parts)
+    parts.clear()
+    return whole
 
 
 def require_media_type(request: Request, wanted: str) -> None:

@@ -1,4 +1,4 @@
-"""`/ingest/v1/commands`: catalogue commands, answered with their verdict once the caller can read its own write."""
+"""`/ingest/v1/commands`: catalogue commands, answered with their verdict once it can be read."""
 
 import asyncio
 from collections.abc import Callable

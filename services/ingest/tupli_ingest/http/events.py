@@ -1,4 +1,4 @@
-"""`POST /ingest/v1/events`: framed events, all validated before the first is accepted, durable when answered."""
+"""`POST /ingest/v1/events`: framed events, all validated before one is accepted, durable when answered."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -67,6 +67,7 @@ def events_router(
                 accepted = await anyio.to_thread.run_sync(accept, body, caller, limiter=decoding)
             except (FrameError, RequestRefused) as error:
                 raise refusal(error) from error
+            del body  # the records have what it held; the log may take a while
             await append_or_refuse(log, EPISODES_TOPIC, accepted.records, limits.retry_after_s)
         streams = {id_text(stream): last for stream, last in accepted.streams.items()}
         return json_answer({"accepted": len(accepted.records), "streams": streams, "linger_ms": linger_ms()})

@@ -1,4 +1,4 @@
-"""What the gateway makes of requests: events and commands as records, stamped with what a client may not claim."""
+"""What the gateway makes of requests: records, stamped with what a client may not claim."""
 
 from collections.abc import Callable, Sequence
 
@@ -18,8 +18,8 @@ from tupli_schemas.records import Envelope, NewRecord
 class Gateway:
     """Checks and stamps.
 
-    `knows_benchmark` says whether a benchmark exists, `now_ms` is the time of receipt; `keep` gets the payload of
-    each event that is valid and what it holds.
+    `knows_benchmark` says whether a benchmark exists, `now_ms` is the time of receipt; `keep` gets the
+    payload of each event that is valid and what it holds.
     """
 
     def __init__(

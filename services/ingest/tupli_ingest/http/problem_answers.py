@@ -1,4 +1,7 @@
-"""Every error is a problem document (RFC 9457) with a request id; no stack and no driver text reaches a caller."""
+"""Every error is a problem document (RFC 9457) with a request id.
+
+No stack and no driver text reaches a caller.
+"""
 
 import secrets
 from collections.abc import Awaitable, Callable
@@ -81,7 +84,7 @@ def install_problem_answers(app: FastAPI) -> None:
 
 
 class RequestContext:
-    """ASGI middleware: gives each request its id, logs it, and answers what nobody foresaw without its text."""
+    """ASGI middleware: gives a request its id, logs it, and answers what nobody foresaw without its text."""
 
     def __init__(self, app: ASGIApp, *, clock: Callable[[], float]) -> None:
         self._app = app

@@ -8,8 +8,8 @@ from tupli_ingest.core.errors import TooManyDeadLetters
 class DeadLetterLimit:
     """Allows `ratio` of the last `window` records, and fewer than `run` in a row.
 
-    Tell it of records with `processed`, and ask with `check` before letters are kept. A block that failed in part ends
-    a run. It is not thread-safe: each processor has its own.
+    Tell it of records with `processed`, and ask with `check` before letters are kept. A block that failed in
+    part ends a run. It is not thread-safe: each processor has its own.
     """
 
     def __init__(self, *, ratio: float, window: int, run: int) -> None:

@@ -15,7 +15,7 @@ IsDeleted = Callable[[EpisodeKey], bool]
 
 
 class Eraser(Worker):
-    """Erases episodes that `is_deleted` says are deleted: queries hide them at once, this frees what they take.
+    """Erases episodes that `is_deleted` says are deleted: queries hide them at once, this frees their space.
 
     Requests wait a moment, so that many become one mutation.
     """

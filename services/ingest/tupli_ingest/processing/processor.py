@@ -1,4 +1,4 @@
-"""The embedded stream processor: a thread that carries records from the log into the store, block by block."""
+"""The embedded stream processor: a thread that carries records from log to store, block by block."""
 
 import threading
 from collections.abc import Iterator
@@ -31,7 +31,8 @@ class BlockLimits:
 class ReadAhead:
     """Reads and decodes what comes next while the block before it is written, on a thread of its own.
 
-    Decoding knows nothing of what came before, so neither the order of folding nor that of writing is touched.
+    Decoding knows nothing of what came before, so neither the order of folding nor that of writing is
+    touched.
     """
 
     def __init__(self, log: LogReader, max_bytes: int, decoded: Decoded | None) -> None:
@@ -154,7 +155,10 @@ class Engine:
 
 
 class Processor(Worker):
-    """Drives the serving generation's engine; a rebuild can hold it between two blocks and exchange the engine."""
+    """Drives the serving generation's engine.
+
+    A rebuild can hold it between two blocks and exchange the engine.
+    """
 
     def __init__(self, engine: Engine, log: LogReader, *, retry_max_s: float) -> None:
         super().__init__("processor", retry_max_s=retry_max_s)
@@ -190,7 +194,10 @@ class Processor(Worker):
             self._free.set()
 
     def drain(self, timeout: float) -> None:
-        """Process what the log has, then stop; what takes longer than `timeout` seconds is left for the next start."""
+        """Process what the log has, then stop.
+
+        What takes longer than `timeout` seconds is left for the next start.
+        """
         self._drain.set()
         if self._thread.is_alive():
             self._thread.join(timeout)

@@ -1,4 +1,4 @@
-"""The catalogue projector: a thread that folds the catalogue topic, writes its rows and knows every verdict."""
+"""The catalogue projector: a thread that folds its topic, writes the rows and knows every verdict."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,8 +31,8 @@ OnDeleted = Callable[[list[Erasure]], None]
 class Projector(Worker):
     """Folds from the topic's start whenever the process starts: the state is a pure function of the topic.
 
-    Rows that the store has already (up to the group's checkpoint) are not written again. A verdict is told only
-    after its rows can be read.
+    Rows that the store has already (up to the group's checkpoint) are not written again. A verdict is told
+    only after its rows can be read.
     """
 
     def __init__(

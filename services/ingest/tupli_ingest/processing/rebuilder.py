@@ -144,7 +144,7 @@ class Rebuilder(Worker):
         if asked and job is not None and job.state == "running" and not self.stopping:
             self._run_job(job)
         for old in [old for old in self._old if self._clock() >= old.drop_at]:
-            self.retry(lambda old=old: self._switch.drop(old.generation), "dropping a generation")  # type: ignore[misc]
+            self.retry(lambda old=old: self._switch.drop(old.generation), "dropping a generation")  # type: ignore[misc]  # the default is the type
             self._old.remove(old)
 
     def _run_job(self, job: Job) -> None:

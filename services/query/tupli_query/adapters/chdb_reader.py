@@ -40,6 +40,10 @@ _NUMBERS: Final = {
 """What NumPy calls Arrow's numbers."""
 
 
+_CONNECT: Final[Any] = chdb.connect
+"""Of two packages that bring the same files, one has types and the other none: the later one installed wins."""
+
+
 class ChdbReader:
     """A `StoreReader` over the chDB data at `path`, which this process may also be writing to.
 
@@ -90,7 +94,7 @@ class ChdbReader:
         except queue.Empty:
             pass
         try:
-            return chdb.connect(self._path)  # type: ignore[no-untyped-call]  # chdb ships no types
+            return _CONNECT(self._path)
         except (ChdbError, RuntimeError) as error:
             raise ReaderFailed(f"no connection to the store: {error}") from error
 

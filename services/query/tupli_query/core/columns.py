@@ -1,7 +1,8 @@
 """What a key is in the store: typed expressions that know how to be compared.
 
-Every condition made here is total: it is 0 or 1 for every row, never NULL, and never an error of the engine. What
-cannot be absent is compared as it is; what can be has a `guard`, an expression that says whether it is there.
+Every condition made here is total: it is 0 or 1 for every row, never NULL, and never an error of the engine.
+What cannot be absent is compared as it is; what can be has a `guard`, an expression that says whether it is
+there.
 """
 
 import datetime as dt
@@ -46,7 +47,7 @@ class Column(ABC):
             FilterError: Values of this column never compare with one of these.
         """
 
-    def exists(self, params: Params) -> str:  # noqa: ARG002 - some columns name a path
+    def exists(self, params: Params) -> str:  # noqa: ARG002 -- some columns name a path
         """Whether there is a value."""
         return self.guard
 
@@ -167,7 +168,7 @@ class NamesColumn(Column):
         texts = [_text(self, value, f"{place}[{i}]") for i, value in enumerate(values)]
         return f"hasAny({self.expression}, {params.texts(texts)})" if texts else FALSE
 
-    def exists(self, params: Params) -> str:  # noqa: ARG002 - as the others
+    def exists(self, params: Params) -> str:  # noqa: ARG002 -- as the others
         """Whether there is a member."""
         return f"notEmpty({self.expression})"
 
@@ -182,7 +183,7 @@ class IndexedColumn(Column):
     prefix: str
     path: str
 
-    def compare(self, kind: str, value: Scalar, params: Params, place: str) -> str:  # noqa: ARG002 - never refuses
+    def compare(self, kind: str, value: Scalar, params: Params, place: str) -> str:  # noqa: ARG002 -- never refuses
         """A comparison with the value at the path, where it has the operand's type."""
         path = params.text(self.path)
         if isinstance(value, str):
@@ -191,7 +192,7 @@ class IndexedColumn(Column):
         wholes = compare_whole(f"{self.prefix}_int[{path}]", kind, value, INT64, params)
         return disjunction((self._in("num", path, floats), self._in("int", path, wholes)))
 
-    def among(self, values: Sequence[Scalar], params: Params, place: str) -> str:  # noqa: ARG002 - never refuses
+    def among(self, values: Sequence[Scalar], params: Params, place: str) -> str:  # noqa: ARG002 -- never refuses
         """One of some values, each compared with what has its type."""
         path = params.text(self.path)
         numbers = [value for value in values if not isinstance(value, str)]
@@ -221,11 +222,11 @@ class OpaqueColumn(Column):
 
     reason: str
 
-    def compare(self, kind: str, value: Scalar, params: Params, place: str) -> str:  # noqa: ARG002 - as the others
+    def compare(self, kind: str, value: Scalar, params: Params, place: str) -> str:  # noqa: ARG002 -- as the others
         """Always refused."""
         raise FilterError(self.reason, place=place.rpartition(".")[0] + ".key")
 
-    def among(self, values: Sequence[Scalar], params: Params, place: str) -> str:  # noqa: ARG002 - as the others
+    def among(self, values: Sequence[Scalar], params: Params, place: str) -> str:  # noqa: ARG002 -- as the others
         """Always refused."""
         return self.compare("EQ", "", params, place)
 
@@ -236,17 +237,17 @@ class AbsentColumn(Column):
 
     elsewhere: Column
 
-    def compare(self, kind: str, value: Scalar, params: Params, place: str) -> str:  # noqa: ARG002 - as the others
+    def compare(self, kind: str, value: Scalar, params: Params, place: str) -> str:  # noqa: ARG002 -- as the others
         """False, where it is none elsewhere."""
         self.elsewhere.compare(kind, value, Params(), place)
         return FALSE
 
-    def among(self, values: Sequence[Scalar], params: Params, place: str) -> str:  # noqa: ARG002 - as the others
+    def among(self, values: Sequence[Scalar], params: Params, place: str) -> str:  # noqa: ARG002 -- as the others
         """False, where it is none elsewhere."""
         self.elsewhere.among(values, Params(), place)
         return FALSE
 
-    def exists(self, params: Params) -> str:  # noqa: ARG002 - as the others
+    def exists(self, params: Params) -> str:  # noqa: ARG002 -- as the others
         """It does not."""
         return FALSE
 
@@ -257,11 +258,11 @@ class GroupColumn(Column):
 
     error: FilterError
 
-    def compare(self, kind: str, value: Scalar, params: Params, place: str) -> str:  # noqa: ARG002 - as the others
+    def compare(self, kind: str, value: Scalar, params: Params, place: str) -> str:  # noqa: ARG002 -- as the others
         """Always refused."""
         raise self.error
 
-    def among(self, values: Sequence[Scalar], params: Params, place: str) -> str:  # noqa: ARG002 - as the others
+    def among(self, values: Sequence[Scalar], params: Params, place: str) -> str:  # noqa: ARG002 -- as the others
         """Always refused."""
         raise self.error
 

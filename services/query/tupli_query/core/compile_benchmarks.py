@@ -43,7 +43,7 @@ def benchmark_column(key: Key, context: Context) -> Column:
         expression = "id" if key.root == "id" else "owner"
         return IdColumn(name=name, expression=expression, subjects={} if key.root == "id" else context.names)
     if key.root == "created_at":
-        return TimeColumn(name=name, expression="created_at * 1000000")  # stored in milliseconds
+        return TimeColumn(name=name, expression="created_at")
     if key.root == "published_in":
         return NamesColumn(name=name, expression="scopes")
     return TextColumn(name=name, expression=_TEXTS[key.root])

@@ -88,7 +88,10 @@ def episode_column(key: Key, context: Context) -> Column:
 
 
 def bare_metadata_keys(*filters: tuple[BaseFilter | None, Level]) -> frozenset[str]:
-    """Paths that filters name without `metadata.`; where there are some, ask `statements.metadata_keys` first."""
+    """Paths that filters name without `metadata.`.
+
+    Where there are some, ask `statements.metadata_keys` first.
+    """
     return frozenset(path for item, level in filters if item is not None for path in _bare(item, level))
 
 

@@ -1,11 +1,11 @@
 """Tuple filters: keys over the rows of a step table.
 
-A condition on `next_observation` is computed on the observation of every row and taken from the row behind by a
-window (`n0`, `n1`, ...): 0 where there is none, so that NOT is the exact complement. A condition on the episode
-(`episode.return`) is membership in the visible episodes that it chooses.
+A condition on `next_observation` is computed on the observation of every row and taken from the row behind by
+a window (`n0`, `n1`, ...): 0 where there is none, so that NOT is the exact complement. A condition on the
+episode (`episode.return`) is membership in the visible episodes that it chooses.
 """
 
-# ruff: noqa: S608 - identifiers are our constants, values travel as parameters
+# ruff: noqa: S608 -- identifiers are our constants, values travel as parameters
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -117,7 +117,7 @@ def tuple_column(
     }
     if key.root in fixed:
         return fixed[key.root]
-    assert key.root in {*ARRAYS, "extra"}  # noqa: S101 - parse_key gives no other root
+    assert key.root in {*ARRAYS, "extra"}  # noqa: S101 -- parse_key gives no other root
     try:
         return _leaf_column(key.text, find_element(key, schema, place=place), schema)
     except UnknownKey as error:

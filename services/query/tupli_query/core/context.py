@@ -10,7 +10,7 @@ from tupli_schemas.filter_tree import BaseFilter
 from tupli_schemas.ids import LOCAL_SUBJECT
 from tupli_schemas.records import Position
 
-ABANDONED_AFTER_MS: Final = 60 * 60 * 1_000
+ABANDONED_AFTER_NS: Final = 60 * 60 * 1_000_000_000
 """An open episode without news for an hour is `abandoned`; news makes it open again."""
 
 ENDED: Final = ("terminated", "truncated", "aborted")
@@ -24,16 +24,16 @@ class Context:
     Attributes:
         database: The generation that serves, `tupli_g1`; resolved once a query.
         visibility: Who asks.
-        now_ms: Unix milliseconds.
+        now_ns: Unix nanoseconds.
         subjects: Names that `owner` and `created_by` understand besides ids; `me` is always the caller.
-        abandoned_after_ms: How long an open episode may be silent.
+        abandoned_after_ns: How long an open episode may be silent.
     """
 
     database: str
     visibility: Visibility
-    now_ms: int
+    now_ns: int
     subjects: Mapping[str, bytes] = field(default_factory=lambda: {"local": LOCAL_SUBJECT})
-    abandoned_after_ms: int = ABANDONED_AFTER_MS
+    abandoned_after_ns: int = ABANDONED_AFTER_NS
 
     @property
     def names(self) -> dict[str, bytes]:
@@ -49,8 +49,8 @@ class Selection:
         benchmark_filter: Chooses benchmarks among the visible ones; None for episodes of whatever benchmark.
         episode_filter: Chooses episodes.
         include: Statuses besides `terminated`, `truncated` and `aborted`; `open` brings `abandoned` ones too.
-        pin: The log positions (one a partition) that the answer is of; None for now. Episodes that ended later,
-            and steps that came later, are not seen.
+        pin: The log positions (one a partition) that the answer is of; None for now. Episodes that ended
+            later, and steps that came later, are not seen.
         metadata_keys: Paths of metadata that visible episodes have; see `statements.metadata_keys`.
     """
 

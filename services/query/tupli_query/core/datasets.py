@@ -1,7 +1,7 @@
 """Datasets: from a request to the frames of its answer.
 
-The first phase lists the matching episodes at the pinned position, page by page; the second streams the steps of
-each page. A page is bounded, so memory stays flat whatever the dataset.
+The first phase lists the matching episodes at the pinned position, page by page; the second streams the steps
+of each page. A page is bounded, so memory stays flat whatever the dataset.
 """
 
 import logging
@@ -34,7 +34,9 @@ OPAQUE_BYTES: Final = 256
 
 
 def plan(reader: StoreReader, context: Context, request: DatasetRequest) -> Plan:
-    """Look at a request with the store at hand; what is wrong with its tuple filter is said before the answer.
+    """Look at a request with the store at hand.
+
+    What is wrong with its tuple filter is said before the answer.
 
     Raises:
         Refused, FilterError, QueryError: It means nothing, or its step schemas do not go together.
@@ -113,9 +115,9 @@ def head_members(made: Plan) -> dict[str, Any]:
 def page_members(made: Plan, page: EpisodePage, resume: Resume | None) -> dict[str, Any]:
     """What the frame before a page says.
 
-    `rows` are the tuples of each episode that follow, where no filter decides. `extra` says, where episodes differ
-    in their extra facts, which column of the page's rows each leaf of the answer's facts is, and null where it is
-    absent; `facts` names those that are there, for an empty tuple has no leaf.
+    `rows` are the tuples of each episode that follow, where no filter decides. `extra` says, where episodes
+    differ in their extra facts, which column of the page's rows each leaf of the answer's facts is, and null
+    where it is absent; `facts` names those that are there, for an empty tuple has no leaf.
     """
     out: dict[str, Any] = {
         "first": page.first,

@@ -16,7 +16,7 @@ class OwnStatement:
 
 
 SERVING: Final = OwnStatement(
-    f"SELECT generation FROM {CONTROL_DATABASE}.serving FINAL ORDER BY version DESC LIMIT 1"  # noqa: S608 - our own name
+    f"SELECT generation FROM {CONTROL_DATABASE}.serving FINAL ORDER BY version DESC LIMIT 1"  # noqa: S608 -- our own name
 )
 
 

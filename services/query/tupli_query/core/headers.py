@@ -1,14 +1,12 @@
 """Headers of episodes and benchmarks as JSON, from rows of the store."""
 
-import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from tupli_schemas.ids import id_text, stream_of
-
-_NS = 1_000_000_000
+from tupli_schemas.times import time_text
 
 
 def episode_header(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -16,7 +14,7 @@ def episode_header(row: Mapping[str, Any]) -> dict[str, Any]:
 
     `metadata`, `options`, `reset_info` and `seed` are tagged JSON (`tupli_schemas.values`).
     """
-    created = row["started_at"] or row["received_at"] * 1_000_000
+    created = row["started_at"] or row["received_at"]
     return {
         "id": id_text(row["episode"]),
         "benchmark_id": id_text(row["benchmark"]),
@@ -61,7 +59,7 @@ def benchmark_header(row: Mapping[str, Any]) -> dict[str, Any]:
         "version": text(row["benchmark_version"]),
         "hash": text(row["hash"]),
         "created_by": id_text(row["owner"]),
-        "created_at": time_text(row["created_at"] * 1_000_000),
+        "created_at": time_text(row["created_at"]),
         "published_in": [text(scope) for scope in row["scopes"]],
         "extra": value(row["extra"]),
         "descriptor": value(row["descriptor"]),
@@ -76,10 +74,3 @@ def text(raw: bytes | str) -> str:
 def value(raw: bytes | str) -> Any:
     """Stored JSON; nothing is None."""
     return orjson.loads(raw) if raw else None
-
-
-def time_text(nanoseconds: int) -> str:
-    """Unix nanoseconds as ISO 8601 in UTC, to the microsecond."""
-    seconds, rest = divmod(nanoseconds, _NS)
-    moment = dt.datetime.fromtimestamp(seconds, dt.UTC).replace(microsecond=rest // 1_000)
-    return moment.isoformat(timespec="microseconds")

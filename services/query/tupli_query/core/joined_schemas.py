@@ -1,8 +1,9 @@
 """Datasets over episodes that differ in their extra facts alone.
 
-`env.extra(...)` in some episodes only gives two step schemas, and so two step tables. Observations and actions are the
-same arrays, so that the episodes are one dataset: each page of it is of one schema, and says which of the dataset's
-extra facts its rows have. A fact that some episodes lack is absent there; one that has two types is refused.
+`env.extra(...)` in some episodes only gives two step schemas, and so two step tables. Observations and
+actions are the same arrays, so that the episodes are one dataset: each page of it is of one schema, and says
+which of the dataset's extra facts its rows have. A fact that some episodes lack is absent there; one that has
+two types is refused.
 
 Episodes keep the order of the dataset, so that those that alternate are a page each, of some 20 ms.
 """

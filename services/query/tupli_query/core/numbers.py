@@ -1,7 +1,7 @@
 """Exact comparisons of a number in a column with a number in a filter, as Python would compare them.
 
-A column of whole numbers has bounds, a column of floats has gaps. The operand is moved to the nearest value that
-the column can hold, and the operator with it; what the column can never say is the constant 0 or 1.
+A column of whole numbers has bounds, a column of floats has gaps. The operand is moved to the nearest value
+that the column can hold, and the operator with it; what the column can never say is the constant 0 or 1.
 """
 
 import math
@@ -17,7 +17,7 @@ Number = bool | int | float
 
 def compare_float(expression: str, kind: str, value: Number, params: Params) -> str:
     """A condition on a Float64 or Float32 expression; false for NaN."""
-    if value != value:  # noqa: PLR0124 - NaN
+    if value != value:  # noqa: PLR0124 -- NaN
         return FALSE
     near = _nearest(value)
     if near == value:
@@ -32,7 +32,7 @@ def compare_float(expression: str, kind: str, value: Number, params: Params) -> 
 
 def compare_whole(expression: str, kind: str, value: Number, bounds: tuple[int, int], params: Params) -> str:
     """A condition on an expression of whole numbers within `bounds`."""
-    if value != value:  # noqa: PLR0124 - NaN
+    if value != value:  # noqa: PLR0124 -- NaN
         return FALSE
     low, high = bounds
     if value < low:
@@ -49,7 +49,7 @@ def compare_whole(expression: str, kind: str, value: Number, bounds: tuple[int, 
 
 def float_in(expression: str, values: Iterable[Number], params: Params) -> str:
     """Whether a Float64 or Float32 expression equals one of the values."""
-    exact = {near for value in values if value == value and (near := _nearest(value)) == value}  # noqa: PLR0124
+    exact = {near for value in values if value == value and (near := _nearest(value)) == value}  # noqa: PLR0124 -- NaN
     parts = [f"{expression} IN {params.numbers(sorted(exact - {0.0}), 'Float64')}"] if exact - {0.0} else []
     if 0.0 in exact:
         # The engine's sets tell 0.0 from -0.0.

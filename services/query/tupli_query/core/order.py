@@ -1,8 +1,8 @@
 """Orders of listings, and cursors: where the next page starts.
 
-An order is a list of keys and ends with the id, so that it is total. Each key becomes one or two expressions that
-are never NULL and never NaN: a rank (values first, then NaN, then nothing: in either direction) and a value. A
-cursor holds the values of the last row under these expressions; the next page is what is greater.
+An order is a list of keys and ends with the id, so that it is total. Each key becomes one or two expressions
+that are never NULL and never NaN: a rank (values first, then NaN, then nothing: in either direction) and a
+value. A cursor holds the values of the last row under these expressions; the next page is what is greater.
 """
 
 import base64
@@ -136,7 +136,7 @@ def split_direction(text: Any, place: str) -> tuple[str, bool]:
     return (text[1:], True) if text[0] == "-" else (text, False)
 
 
-def _terms(column: Column, down: bool, place: str) -> list[Term]:  # noqa: FBT001 - private
+def _terms(column: Column, down: bool, place: str) -> list[Term]:  # noqa: FBT001 -- private
     match column:
         case FloatColumn(expression=expression, guard=guard):
             rank = f"multiIf(NOT ({guard}), 2, isNaN({expression}), 1, 0)"
@@ -152,14 +152,14 @@ def _terms(column: Column, down: bool, place: str) -> list[Term]:  # noqa: FBT00
     raise BadOrder(f"{column.name} has no order", place=place)
 
 
-def _guarded_terms(expression: str, guard: str, kind: tuple[str, str], down: bool) -> list[Term]:  # noqa: FBT001 - private
+def _guarded_terms(expression: str, guard: str, kind: tuple[str, str], down: bool) -> list[Term]:  # noqa: FBT001 -- private
     name, default = kind
     if guard == TRUE:
         return [Term(expression, name, down)]
     return [Term(f"if({guard}, 0, 2)", "whole"), Term(f"if({guard}, {expression}, {default})", name, down)]
 
 
-def _indexed_terms(column: IndexedColumn, down: bool) -> list[Term]:  # noqa: FBT001 - private
+def _indexed_terms(column: IndexedColumn, down: bool) -> list[Term]:  # noqa: FBT001 -- private
     """Numbers first (compared as float64), then NaN, then text, then everything else."""
     # The path is a hexadecimal literal: an order's text must not depend on the parameters of a statement.
     path = f"unhex('{column.path.encode('utf-8', 'surrogatepass').hex()}')"
@@ -177,7 +177,10 @@ def _indexed_terms(column: IndexedColumn, down: bool) -> list[Term]:  # noqa: FB
 
 
 def _value(rank: str, expression: str, default: str) -> str:
-    """The value where the rank is 0. Sorting tells -0.0 from 0.0 and comparing does not: there is only one here."""
+    """The value where the rank is 0.
+
+    Sorting tells -0.0 from 0.0 and comparing does not: there is only one here.
+    """
     return f"if({rank} != 0 OR {expression} = 0, {default}, {expression})"
 
 

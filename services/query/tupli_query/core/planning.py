@@ -1,7 +1,7 @@
 """Planning a dataset: what a request means, with the store at hand, and the listing of its episodes.
 
-A dataset of up to `LISTED_BRIEF` episodes is listed once, and its step schemas are those of the listing; the step
-schemas of a larger one, and of one that goes on behind a cursor, are counted before.
+A dataset of up to `LISTED_BRIEF` episodes is listed once, and its step schemas are those of the listing; the
+step schemas of a larger one, and of one that goes on behind a cursor, are counted before.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -12,7 +12,10 @@ from tupli_schemas.ids import parse_id
 from tupli_schemas.records import Position
 
 WORDS: Final = ("observation", "action", "reward", "terminated", "truncated", "time", "info", "extra")
-"""What `columns` may name; `episode` and `step` always come, `next_observation` is asked for by its own member."""
+"""What `columns` may name.
+
+`episode` and `step` always come, `next_observation` is asked for by its own member.
+"""
 DEFAULT_LIMIT: Final = 1_000
 MAX_LIMIT: Final = 10_000
 
@@ -32,7 +35,7 @@ class EpisodesRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resume:
-    """Where a dataset's stream begins: behind `after` in the order of episodes, whose next has the number `first`.
+    """Where a dataset's stream begins: behind `after` in the order of episodes; the next is number `first`.
 
     `episode` and `step` name the first row of that page that is due.
     """

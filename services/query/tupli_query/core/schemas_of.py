@@ -1,7 +1,8 @@
 """Which step schema a dataset has.
 
-Schemas are the same for a reader when arrays of the same names, dtypes and shapes come of them. What was declared,
-whether a number came as Python's or NumPy's, and the dtype of the first reward make no difference to what is read.
+Schemas are the same for a reader when arrays of the same names, dtypes and shapes come of them. What was
+declared, whether a number came as Python's or NumPy's, and the dtype of the first reward make no difference
+to what is read.
 """
 
 import hashlib
@@ -77,12 +78,14 @@ def schema_groups(rows: Sequence[Mapping[str, Any]]) -> list[SchemaGroup]:
 
 
 def schema_id(text: str) -> str:
-    """16 hexadecimal digits that say what is read: leaves, and the dicts and tuples that they are put into."""
+    """16 hexadecimal digits that say what is read: leaves, and the dicts and tuples that they are in."""
     return _identity(orjson.loads(text), tuple(GROUPS.values()))
 
 
 def choose(groups: Sequence[SchemaGroup], wanted: str | None) -> tuple[SchemaGroup, ...]:
-    """The step schemas of a dataset: the one that the caller names by id or layout, or all; none without episodes.
+    """The step schemas of a dataset: the one that the caller names by id or layout, or all.
+
+    None without episodes.
 
     Several differ in their extra facts alone.
 
@@ -136,7 +139,10 @@ def _identity(data: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def same_nodes(structure: Any) -> Any:
-    """A structure's JSON (whatever a writer gave) without what makes no difference in arrays: boxes, lists for tuples."""
+    """A structure's JSON without what makes no difference in arrays: boxes, lists for tuples.
+
+    It is whatever a writer gave.
+    """
     if isinstance(structure, list):
         return [same_nodes(item) for item in structure]
     if not isinstance(structure, dict):

@@ -27,12 +27,12 @@ class QueryService:
 
     Args:
         reader: The store.
-        now_ms: Unix milliseconds.
+        now_ns: Unix nanoseconds.
     """
 
-    def __init__(self, reader: StoreReader, now_ms: Callable[[], int]) -> None:
+    def __init__(self, reader: StoreReader, now_ns: Callable[[], int]) -> None:
         self._reader = reader
-        self._now_ms = now_ms
+        self._now_ns = now_ns
 
     def dataset(self, visibility: Visibility, body: Any) -> Iterator[Parts]:
         """The frames of a dataset; the iterator has to be closed.
@@ -46,7 +46,7 @@ class QueryService:
         session = self._reader.session()
         try:
             made = plan(self._reader, self._context(visibility), request)
-        except BaseException:
+        except BaseException:  # whatever it is, the session goes back before it is raised again
             session.close()
             raise
         return frames(self._reader, session, made)
@@ -58,7 +58,8 @@ class QueryService:
     def episodes(self, visibility: Visibility, body: Any) -> dict[str, Any]:
         """A page of episode headers, and the cursor of the next one.
 
-        With a step schema, pages have fewer episodes than their limit; the cursor says whether there are more.
+        With a step schema, pages have fewer episodes than their limit; the cursor says whether there are
+        more.
         """
         request = episodes_request(body)
         context = self._context(visibility)
@@ -106,4 +107,4 @@ class QueryService:
         serving_database(self._reader)
 
     def _context(self, visibility: Visibility) -> Context:
-        return Context(database=serving_database(self._reader), visibility=visibility, now_ms=self._now_ms())
+        return Context(database=serving_database(self._reader), visibility=visibility, now_ns=self._now_ns())

@@ -1,8 +1,8 @@
 """SQL text with server-side parameters, and the compiled query.
 
-Values travel only as `{name:Type}` parameters. Text and ids travel as hexadecimal digits (`unhex({p0:String})`):
-neither chDB nor the HTTP interface carries every text as it is (line breaks are refused there, a backslash begins
-an escape). Identifiers are ours alone.
+Values travel only as `{name:Type}` parameters. Text and ids travel as hexadecimal digits
+(`unhex({p0:String})`): neither chDB nor the HTTP interface carries every text as it is (line breaks are
+refused there, a backslash begins an escape). Identifiers are ours alone.
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,8 +31,9 @@ STREAM_SETTINGS: Final[dict[str, int | str]] = {
 
 SORTED_SETTINGS: Final[dict[str, int | str]] = {
     **STREAM_SETTINGS,
-    # Read in the order of the table, FINAL copies every row to choose among duplicates; read as they lie, it marks
-    # them, and the little that a filter leaves is sorted: 40 % less time. Where it leaves much, the engine gives up (0008).
+    # Read in the order of the table, FINAL copies every row to choose among duplicates; read as they lie, it
+    # marks them, and the little that a filter leaves is sorted: 40 % less time. Where it leaves much, the
+    # engine gives up (0008).
     "optimize_read_in_order": 0,
     "max_bytes_to_sort": 16 * 1024 * 1024,
 }
@@ -97,8 +98,8 @@ class Params:
 class CompiledQuery:
     """A statement that may run: whose eyes it was compiled for is part of it.
 
-    `text` ends with its SETTINGS; `params` are for the `{name:Type}` places in it. There is no way to have one
-    without a `Visibility`, whose condition the views of `views` have added.
+    `text` ends with its SETTINGS; `params` are for the `{name:Type}` places in it. There is no way to have
+    one without a `Visibility`, whose condition the views of `views` have added.
     """
 
     visibility: Visibility

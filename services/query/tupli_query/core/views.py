@@ -1,10 +1,10 @@
 """What a caller may see of benchmarks and episodes: the one place where visibility is decided.
 
-Deletions and publications are facts of another topic, joined here. They count only where their subject owns the
-object. A deleted benchmark hides its episodes; a discarded episode is hidden.
+Deletions and publications are facts of another topic, joined here. They count only where their subject owns
+the object. A deleted benchmark hides its episodes; a discarded episode is hidden.
 """
 
-# ruff: noqa: S608 - identifiers are our constants, values travel as parameters
+# ruff: noqa: S608 -- identifiers are our constants, values travel as parameters
 
 from collections.abc import Iterable
 from typing import Final
@@ -16,7 +16,7 @@ EPISODE_KEY: Final = "benchmark, owner, episode"
 
 
 def visible_benchmarks(context: Context, params: Params) -> str:
-    """A subquery: the rows of `benchmarks` that the caller may see, and `scopes`, where they are published."""
+    """A subquery: rows of `benchmarks` that the caller may see, and in `scopes` where each is published."""
     database = context.database
     deleted = f"SELECT id, subject FROM {database}.deletions FINAL WHERE kind = 'benchmark'"
     return (
@@ -31,14 +31,14 @@ def visible_benchmarks(context: Context, params: Params) -> str:
 def visible_episodes(context: Context, params: Params, restriction: str = TRUE) -> str:
     """A subquery: the rows of `episodes` that the caller may see, with what is known at query time.
 
-    `state` is the status, `abandoned` among them; `n_tuples` counts the transitions that can be read; `scopes` is
-    where the episode is published. `restriction` narrows it by columns of the sorting key.
+    `state` is the status, `abandoned` among them; `n_tuples` counts the transitions that can be read;
+    `scopes` is where the episode is published. `restriction` narrows it by columns of the sorting key.
     """
     database = context.database
     published = (
         "arraySort(arrayDistinct(arrayConcat(arrayFilter(s -> NOT has(p.hidden, s), e.publish_in), p.shown)))"
     )
-    silent_since = params.whole(context.now_ms - context.abandoned_after_ms)
+    silent_since = params.whole(context.now_ns - context.abandoned_after_ns)
     return (
         "SELECT e.*, if(e.ended = 1, least(e.prefix, e.n_steps), e.prefix) AS n_tuples,\n"
         f"  if(e.status = 'open' AND e.received_at < {silent_since}, 'abandoned', toString(e.status)) AS state,\n"

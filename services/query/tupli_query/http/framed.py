@@ -6,17 +6,17 @@ or goes away, ends the stream; it continues with its cursor.
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Executor
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from tupli_query.core.stream import Parts
+
 LOGGER = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/vnd.tupli.dataset"
-
-Parts = Sequence[bytes | memoryview]
 
 
 class FramedResponse(Response):
@@ -37,7 +37,7 @@ class FramedResponse(Response):
         self._threads = threads
         self._idle = idle_seconds
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI
         """Send the answer (ASGI)."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         gone = asyncio.ensure_future(_disconnected(receive))

@@ -39,7 +39,7 @@ def answering(endpoint: Endpoint) -> Endpoint:
     async def answer(request: Request) -> Response:
         try:
             response = await endpoint(request)
-        except Exception as error:  # noqa: BLE001 - the edge of the process: nothing of an error but its problem leaves
+        except Exception as error:  # noqa: BLE001 -- the edge of the process: nothing of an error but its problem leaves
             response = problem_response(problem_of(error, request_id_of(request)))
         response.headers.setdefault(REQUEST_ID, request_id_of(request))
         LOGGER.info(

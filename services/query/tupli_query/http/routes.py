@@ -102,7 +102,7 @@ def _guarded(parts: Iterator[Parts], request_id: str) -> Iterator[Parts]:
     """The frames; an error on the way becomes the last one."""
     try:
         yield from parts
-    except Exception as error:  # noqa: BLE001 - the edge of the process: nothing of an error but its problem leaves
+    except Exception as error:  # noqa: BLE001 -- the edge of the process: nothing of an error but its problem leaves
         yield FrameStream().problem(problem_of(error, request_id))
 
 

@@ -1,0 +1,66 @@
+"""A new recording stream: its directory in the spool, its manifest and lock, its writer, and the job that delivers it."""
+
+import secrets
+import shutil
+import time
+from pathlib import Path
+
+from tupli.errors import SpoolFull
+from tupli.recording.config import RecordingConfig
+from tupli.recording.job import StreamJob
+from tupli.spool.directory import NO_ROOM, SpoolDirectory
+from tupli.spool.manifest import Manifest
+from tupli.spool.owner import StreamLock, this_process
+from tupli.spool.writer import StreamWriter
+from tupli_schemas.ids import id_text, make_id
+
+
+def opened(config: RecordingConfig, slots: int) -> tuple[StreamJob, StreamWriter]:
+    """A stream of this process.
+
+    Raises:
+        SpoolFull: There is no room for it.
+        ValueError: The settings name no benchmark.
+    """
+    manifest = _manifest(config, slots)
+    try:
+        path, lock = new_stream(config.directory, manifest)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise SpoolFull(f"no room for a stream in {config.directory.root}: {error.strerror}") from error
+    writer = StreamWriter(config.directory, path, slots)
+    return StreamJob(config.transport, config.directory, path, manifest, lock, writer), writer
+
+
+def new_stream(directory: SpoolDirectory, manifest: Manifest) -> tuple[Path, StreamLock]:
+    """A new stream's directory, with its manifest, and its lock; nothing is left of it when that fails."""
+    path = directory.stream_path(manifest.address, manifest.stream)
+    lock = StreamLock(path)
+    try:
+        lock.acquire()
+        manifest.write(path)
+    except OSError:
+        lock.close()
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+    return path, lock
+
+
+def _manifest(config: RecordingConfig, slots: int) -> Manifest:
+    if config.benchmark is None:
+        raise ValueError("no benchmark")
+    stream = id_text(make_id(time.time_ns() // 1_000_000, secrets.randbits(42)))
+    return Manifest(
+        stream=stream,
+        address=config.transport.address,
+        identity=config.transport.identity,
+        owner=this_process(),
+        benchmark=config.benchmark,
+        slots=slots,
+        run=config.run or stream,
+        policy=config.policy,
+        environment=config.environment,
+        versions=config.versions,
+        publish_in=config.publish_in,
+    )

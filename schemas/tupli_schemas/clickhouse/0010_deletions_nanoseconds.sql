@@ -1,0 +1,7 @@
+-- All times are Unix nanoseconds. deleted_at was in milliseconds: a number below 10^15, which no
+-- time after 12 January 1970 is in nanoseconds. Therefore it may run twice.
+-- scope: generation
+ALTER TABLE {database}.deletions
+    UPDATE deleted_at = deleted_at * 1000000
+    WHERE deleted_at < 1000000000000000
+    SETTINGS mutations_sync = 1;
