@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
+from tupli_schemas.arrow_numbers import flat_numbers, list_offsets
 from tupli_schemas.errors import SchemaMismatch
 from tupli_schemas.steps import Layout
 
@@ -188,16 +189,12 @@ def _cells(batch: pa.RecordBatch, column: _Column) -> Cells:
     array = batch.column(index)
     if array.type != column.type or array.null_count:
         raise SchemaMismatch(f"{array.type} where {column.type} without nulls belongs", place=column.name)
-    rows, buffers = len(array), array.buffers()
     if column.dtype is None:
-        offsets = np.frombuffer(buffers[1], np.int32, rows + 1, 4 * array.offset)
-        return BytesCells(offsets, memoryview(buffers[2] or b""))
-    # Not `to_numpy`, which imports pandas where it is installed: seconds, in the middle of somebody's run.
-    item = column.dtype.itemsize
+        return BytesCells(list_offsets(array), memoryview(array.buffers()[2] or b""))
     if not pa.types.is_fixed_size_list(array.type):
-        return np.frombuffer(buffers[-1] or b"", column.dtype, rows, array.offset * item)
-    begin = array.offset * column.size + array.values.offset
-    flat = np.frombuffer(buffers[-1] or b"", column.dtype, rows * column.size, begin * item)
+        return flat_numbers(array, column.dtype)
+    rows, begin = len(array), array.offset * column.size  # a child knows nothing of its list's offset
+    flat = flat_numbers(array.values, column.dtype)[begin : begin + rows * column.size]
     return flat.reshape(rows, column.size)
 
 

@@ -22,7 +22,6 @@ import datetime as dt
 import enum
 import math
 import re
-import struct
 import uuid
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -32,21 +31,19 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from tupli_schemas.errors import ValueCodecError
 from tupli_schemas.values_numpy import (
+    DOUBLE,
     PLAIN_SCALARS,
-    PLAIN_TAGS,
-    from_base64,
     masked_array,
     masked_parts,
     plain_tagger,
-    plain_untagger,
     tag_array,
     tag_scalar,
     to_base64,
-    untag_array,
-    untag_scalar,
 )
+from tupli_schemas.values_read import Repr, decode, from_tagged, untag_text_type
+
+__all__ = ["MAX_DEPTH", "Repr", "decode", "encode", "from_tagged", "lossy", "lossy_places", "to_tagged"]
 
 MAX_DEPTH: Final = 48
 """Containers nested deeper become `$repr`; orjson writes 254 levels, and one of ours takes up to five."""
@@ -55,13 +52,6 @@ MAX_REPR: Final = 8_192
 _are_plain: Final = frozenset((str, int, float, bool, type(None))).issuperset
 _dumps: Final = orjson.dumps
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-_DOUBLE = struct.Struct("<d")
-
-
-class Repr(str):
-    """What is left of a value that could not be kept: its `repr`. It encodes to the same bytes again."""
-
-    __slots__ = ()
 
 
 def encode(value: Any) -> bytes:
@@ -85,47 +75,12 @@ def encode(value: Any) -> bytes:
     return orjson.dumps(to_tagged(value))
 
 
-def decode(data: bytes | memoryview) -> Any:
-    """The value of its canonical bytes.
-
-    Raises:
-        ValueCodecError: They are none.
-    """
-    try:
-        tagged = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise ValueCodecError("not JSON") from error
-    return from_tagged(tagged) if b'"$' in bytes(data) else tagged
-
-
 def to_tagged(value: Any) -> Any:
     """The value as an object that any JSON writer can write. Never raises."""
     try:
         return _tag(value, 0)
     except Exception as error:  # noqa: BLE001 -- users' objects may raise anything, and containers may change meanwhile
         return {"$repr": f"<{type(value).__name__} that cannot be encoded: {type(error).__name__}>"}
-
-
-def from_tagged(tagged: Any) -> Any:
-    """The value of its tagged JSON.
-
-    Raises:
-        ValueCodecError: It holds a tag that is unknown or whose payload is damaged.
-    """
-    try:
-        return _untag(tagged)
-    except ValueCodecError:
-        raise
-    except (
-        TypeError,
-        ValueError,
-        LookupError,
-        AttributeError,
-        OverflowError,
-        MemoryError,
-        RecursionError,
-    ) as error:
-        raise ValueCodecError(f"not a canonical value ({type(error).__name__})") from error
 
 
 def lossy(value: Any) -> list[str]:
@@ -162,9 +117,9 @@ def _tag(value: Any, depth: int) -> Any:
 def _tag_float(value: float, _: int) -> Any:
     if math.isfinite(value):
         return value
-    raw = _DOUBLE.pack(value)
+    raw = DOUBLE.pack(value)
     text = repr(value)
-    return {"$f": text if raw == _DOUBLE.pack(float(text)) else raw.hex()}
+    return {"$f": text if raw == DOUBLE.pack(float(text)) else raw.hex()}
 
 
 def _tag_int(value: int, _: int) -> Any:
@@ -222,7 +177,7 @@ def _tag_text_type(value: Any, _: int) -> Any:
     text = value.isoformat() if hasattr(value, "isoformat") else str(value)
     payload = [type(value).__name__, text, *([1] if getattr(value, "fold", 0) else [])]
     # Two datetimes of one moment are equal in any zone; their repr is not.
-    return {"$dt": payload} if repr(_untag_text_type(payload)) == repr(value) else _tag_repr(value)
+    return {"$dt": payload} if repr(untag_text_type(payload)) == repr(value) else _tag_repr(value)
 
 
 def _tag_subclass(value: Any, depth: int) -> Any:
@@ -275,77 +230,6 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _untag(tagged: Any) -> Any:
-    if type(tagged) is dict:
-        if len(tagged) == 1:
-            key = next(iter(tagged))
-            if key[:1] == "$":
-                return _untagger(key)(tagged[key])
-        return {key: _untag(item) for key, item in tagged.items()}
-    if type(tagged) is list:
-        return [_untag(item) for item in tagged]
-    return tagged
-
-
-def _untagger(tag: str) -> Callable[[Any], Any]:
-    found = _UNTAGGERS.get(tag)
-    if found is None:
-        raise ValueCodecError(f"unknown tag {tag!r}")
-    return found
-
-
-def _untag_float(payload: str) -> float:
-    if payload in ("nan", "inf", "-inf"):
-        return float(payload)
-    (value,) = _DOUBLE.unpack(bytes.fromhex(payload))
-    return float(value)
-
-
-def _untag_complex(payload: Any) -> complex:
-    real, imag = map(_untag, payload)
-    return complex(float(real), float(imag))
-
-
-def _untag_dict(payload: Any) -> dict[Any, Any]:
-    return {_untag(key): _untag(item) for key, item in payload}
-
-
-def _untag_objects(payload: Any) -> npt.NDArray[Any]:
-    shape, items = payload
-    if math.prod(shape) != len(items):
-        raise ValueCodecError(f"{len(items)} objects for the shape {shape!r}")
-    flat = np.empty(len(items), object)
-    for i, item in enumerate(items):
-        flat[i] = _untag(item)
-    return flat.reshape(shape)
-
-
-def _untag_text_type(payload: Any) -> Any:
-    name, text, *fold = payload
-    try:
-        value = _TEXT_TYPES[name](text)
-        return value.replace(fold=fold[0]) if fold else value
-    except ArithmeticError as error:
-        raise ValueCodecError(f"{text!r} is no {name}") from error
-
-
-def _as_timedelta(text: str) -> dt.timedelta:
-    match = re.fullmatch(r"(?:(-?\d+) days?, )?(\d+):(\d+):(\d+)(?:\.(\d{6}))?", text)
-    if match is None:
-        raise ValueCodecError(f"{text!r} is no timedelta")
-    days, hours, minutes, seconds, micros = (int(part or 0) for part in match.groups())
-    return dt.timedelta(days, seconds, micros, minutes=minutes, hours=hours)
-
-
-_TEXT_TYPES: Final[dict[str, Callable[[str], Any]]] = {
-    "datetime": dt.datetime.fromisoformat,
-    "date": dt.date.fromisoformat,
-    "time": dt.time.fromisoformat,
-    "timedelta": _as_timedelta,
-    "Decimal": Decimal,
-    "UUID": uuid.UUID,
-}
-
 _TAGGERS: Final[dict[type[Any], Callable[[Any, int], Any]]] = {
     str: _tag_str,
     float: _tag_float,
@@ -381,26 +265,3 @@ _BASES: Final[tuple[tuple[type[Any], Callable[[Any], Any]], ...]] = (
     (np.ma.MaskedArray, lambda value: masked_array(*masked_parts(value))),
     (np.ndarray, np.asarray),
 )
-
-_UNTAGGERS: Final[dict[str, Callable[[Any], Any]]] = {
-    "$f": _untag_float,
-    "$i": lambda payload: int(payload, 16),
-    "$c": _untag_complex,
-    "$s": lambda payload: from_base64(payload).decode("utf-8", "surrogatepass"),
-    "$b": from_base64,
-    "$ba": lambda payload: bytearray(from_base64(payload)),
-    "$t": lambda payload: tuple(map(_untag, payload)),
-    "$set": lambda payload: set(map(_untag, payload)),
-    "$fset": lambda payload: frozenset(map(_untag, payload)),
-    "$d": _untag_dict,
-    "$dt": _untag_text_type,
-    "$nd": untag_array,
-    "$np": untag_scalar,
-    "$ndo": _untag_objects,
-    "$ma": lambda payload: masked_array(*map(_untag, payload)),
-    "$nu": lambda payload: np.str_(_untag(payload)),
-    "$nb": lambda payload: np.bytes_(from_base64(payload)),
-    "$as": lambda payload: _untag(payload[1]),
-    "$repr": Repr,
-    **{tag: plain_untagger(tag) for tag in PLAIN_TAGS},
-}

@@ -12,6 +12,7 @@ shape]`.
 import binascii
 import math
 import re
+import struct
 import warnings
 from collections.abc import Callable
 from typing import Any, Final
@@ -21,6 +22,8 @@ import numpy.typing as npt
 
 from tupli_schemas.errors import ValueCodecError
 
+DOUBLE: Final = struct.Struct("<d")
+"""A float's bits, where its text says less."""
 _DTYPE = re.compile(r"[<>|=]?(?:[biufcSUV?]\d*|[mM]8(?:\[\w+\])?)")
 _MAX_DTYPE_DEPTH: Final = 16
 

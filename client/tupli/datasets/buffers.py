@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tupli.errors import IntegrityError
+from tupli_schemas.arrow_numbers import flat_numbers, list_offsets
 from tupli_schemas.steps import NUMERIC, Cell
 
 Ints = npt.NDArray[np.int64]
@@ -153,17 +154,10 @@ def numbers(column: pa.Array, cell: Cell) -> npt.NDArray[Any]:
     if primitive != NUMERIC[cell.code][1] or column.null_count:
         raise IntegrityError(f"a column of {primitive} came where {cell.text} belongs")
     if cell.shape == ():
-        return raw(column, cell.storage_dtype).view(cell.dtype)
-    offsets = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + count + 1]
+        return flat_numbers(column, cell.storage_dtype).view(cell.dtype)
+    offsets = list_offsets(column)
     first = int(offsets[0])
     if (offsets[1:] - offsets[:-1] != cell.size).any():
         raise IntegrityError(f"a row that is not of shape {list(cell.shape)} came")
-    values = raw(column.values, cell.storage_dtype)[first : first + count * cell.size]
+    values = flat_numbers(column.values, cell.storage_dtype)[first : first + count * cell.size]
     return values.view(cell.dtype).reshape(count, *cell.shape)
-
-
-def raw(column: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """The numbers of a primitive column without nulls. Arrow's own `to_numpy` would import pandas, for a second."""
-    if not len(column):
-        return np.empty(0, dtype)
-    return np.frombuffer(column.buffers()[1], dtype)[column.offset : column.offset + len(column)]

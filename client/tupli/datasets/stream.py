@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tupli.datasets.answer import Answer, Close, Head, Page
-from tupli.datasets.buffers import raw
 from tupli.datasets.port import QueryPort
 from tupli.errors import IntegrityError, TransportError
+from tupli_schemas.arrow_numbers import flat_numbers
 from tupli_schemas.ids import parse_id
 
 QUERY_PATH: Final = "/query/v1/datasets/query"
@@ -203,8 +203,8 @@ class _Place:
             columns = _renamed(columns, self._page.extra)
         if not {"episode", "step", "is_match"} <= set(columns):
             raise TransportError("rows came without their episodes and steps")
-        step: Ints = raw(columns.pop("step"), np.int64)
-        match = raw(columns.pop("is_match"), np.bool_)
+        step: Ints = flat_numbers(columns.pop("step"), np.int64)
+        match = flat_numbers(columns.pop("is_match"), np.bool_)
         block = Block(columns, self._episodes(columns.pop("episode")), step, match, self._page.facts)
         self._matched += block.matched
         return block
@@ -229,9 +229,7 @@ class _Place:
         count = len(ids)
         if not count:
             return np.empty(0, np.int64)
-        pairs = np.frombuffer(ids.buffers()[1], np.uint64)[ids.offset * 2 : (ids.offset + count) * 2].reshape(
-            -1, 2
-        )
+        pairs = flat_numbers(ids, "V16").view(np.uint64).reshape(-1, 2)
         head, tail = pairs[:, 0], pairs[:, 1]
         starts = [0, *(np.flatnonzero((head[1:] != head[:-1]) | (tail[1:] != tail[:-1])) + 1).tolist()]
         try:

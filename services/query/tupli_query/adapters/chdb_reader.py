@@ -11,11 +11,11 @@ import threading
 from typing import Any, Final
 
 import chdb
-import numpy as np
 import pyarrow as pa
 from chdb import ChdbError
 
 from tupli_query.core.reader import Chunk, ReaderBusy, ReaderFailed, Statement, TooMuchToSort
+from tupli_schemas.arrow_numbers import flat_numbers
 
 LOGGER = logging.getLogger(__name__)
 
@@ -31,14 +31,6 @@ _READ_SETTINGS: Final[dict[str, int | str]] = {
 
 _LIMIT_EXCEEDED: Final = "Code: 396."
 """TOO_MANY_ROWS_OR_BYTES: our statements set no limit of this kind but the one on sorting."""
-
-_NUMBERS: Final = {
-    **{name: name for name in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")},
-    "float": "float32",
-    "double": "float64",
-}
-"""What NumPy calls Arrow's numbers."""
-
 
 _CONNECT: Final[Any] = chdb.connect
 """Of two packages that bring the same files, one has types and the other none: the later one installed wins."""
@@ -208,22 +200,16 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
 
 def _plain_values(chunk: pa.Array) -> list[Any]:
     """Numbers, or bytes of one width, without nulls: as they lie in memory."""
-    width = chunk.type.bit_width // 8
-    start, end = chunk.offset * width, (chunk.offset + len(chunk)) * width
-    data = chunk.buffers()[1]
-    if not len(chunk):
-        return []
     if _is_number(chunk.type):
-        numbers: list[Any] = np.frombuffer(data, _NUMBERS[str(chunk.type)])[chunk.offset :][
-            : len(chunk)
-        ].tolist()
+        numbers: list[Any] = flat_numbers(chunk, chunk.type.to_pandas_dtype()).tolist()
         return numbers
-    raw = bytes(memoryview(data)[start:end])
+    width = chunk.type.byte_width
+    raw = flat_numbers(chunk, f"V{width}").tobytes()
     return [raw[i : i + width] for i in range(0, len(raw), width)]
 
 
 def _is_number(kind: pa.DataType) -> bool:
-    return str(kind) in _NUMBERS
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def count_rows(data: bytes) -> int:
