@@ -13,7 +13,7 @@ import numpy as np
 
 from tupli.errors import SpoolFull
 from tupli.recording.config import MetadataCallback, RecordingConfig
-from tupli.recording.given import as_rewards, copied
+from tupli.recording.given import as_rewards
 from tupli.recording.misfits import fill_extra
 from tupli.recording.stream import (
     BUSY,
@@ -77,7 +77,7 @@ class SingleStream(RecordingStream):
 
     def reset(self, observation: Any, info: Any, *, seed: Any = None, options: Any = None) -> None:
         """A reset was made: what was open is aborted, an episode begins."""
-        self._held = None
+        self.forget_held()
         self._over = False
         self.extra = {}
         self.state = BUSY  # until it is done: what is interrupted is forgotten by whatever comes next
@@ -158,19 +158,14 @@ class SingleStream(RecordingStream):
                 self.failed(error)
         super().set_extra(values)
 
-    def annotate(self, metadata: Mapping[str, Any], slot: int = 0) -> None:
-        """Metadata of the running episode, or of the one that just ended."""
-        try:
-            if self.episodes[slot] or self._held is not None:
-                self.metadata[slot].update(copied(metadata) or {})
-            else:
-                self.amend(slot, dict(metadata))
-        except Exception as error:  # noqa: BLE001 - the recorder's edge
-            self.failed(error)
+    def holds(self, slot: int) -> bool:  # noqa: ARG002 -- there is one
+        """Whether the episode waits for its first step."""
+        return self._held is not None
 
     def forget_held(self) -> None:
         """Give up a beginning that waits for its first step."""
         self._held = None
+        self.early.clear()
 
     def discard(self) -> None:
         """Give up the running episode, or the one that just ended."""
@@ -212,7 +207,6 @@ class SingleStream(RecordingStream):
         held.observation = copy.deepcopy(observation)
         if self.structures is None or self._tells_extra:
             self._held = held
-            self.metadata[0] = {}
             self.state = FIRST
             return
         self._start(held)
@@ -228,20 +222,17 @@ class SingleStream(RecordingStream):
         if (self.writer.segment.number, self.writer.row) == (number, row):
             metadata = self.metadata[0]
             self.end(reason="extra facts before the first step", discarded=True)
-            self._held, self.metadata[0] = held, metadata
+            self._held, self.early[0] = held, metadata
             self.state = FIRST
 
     def _start(self, held: _Held) -> None:
         writer = self.writer
         if writer.row >= writer.limit:
             self.roll()
-        metadata = self.metadata[0]
         retry_in_new_segment(self, lambda: self._put_observation(held.observation))
         self.put_start(
             0, seed=held.seed, options=held.options, reset_info=held.reset_info, started_at=held.started_at
         )
-        if self._held is not None:
-            self.metadata[0] = metadata  # annotated before the first step
 
     def _first_step(self, held: _Held, observation: Any, reward: Any) -> None:
         """Make the step schema of the first reset and step, and write what was held."""

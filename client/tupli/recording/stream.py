@@ -88,6 +88,9 @@ class RecordingStream(abc.ABC):
         self.ended_episodes = [0] * self.slots
         self._committed = ([0] * self.slots, 0)
         self.metadata: list[dict[str, Any]] = [{} for _ in range(self.slots)]
+        """Of each slot's open episode."""
+        self.early: dict[int, dict[str, Any]] = {}
+        """Of slots whose episode waits for its first step."""
 
     def forked(self) -> None:
         """In a forked child: the stream is the parent's. The next reset begins one of the child's own."""
@@ -98,6 +101,7 @@ class RecordingStream(abc.ABC):
 
     def failed(self, error: BaseException) -> None:
         """Abort what is open, with the reason; called where recording met an error."""
+        self.forget_held()
         if isinstance(error, SpoolFull):
             self.stop_full(error)
             return
@@ -178,8 +182,24 @@ class RecordingStream(abc.ABC):
         return extra
 
     @abc.abstractmethod
+    def holds(self, slot: int) -> bool:
+        """Whether an episode of the slot has begun, and waits for its first step to show the step schema."""
+
+    @abc.abstractmethod
     def forget_held(self) -> None:
         """Give up a beginning that waits for its first step."""
+
+    def annotate(self, metadata: Mapping[str, Any], slot: int = 0) -> None:
+        """Metadata of a slot's running episode, or of the one that just ended."""
+        try:
+            if self.holds(slot):
+                self.early.setdefault(slot, {}).update(copied(metadata) or {})
+            elif self.episodes[slot]:
+                self.metadata[slot].update(copied(metadata) or {})
+            else:
+                self.amend(slot, dict(metadata))
+        except Exception as error:  # noqa: BLE001 - the recorder's edge: the run goes on, see `failed`
+            self.failed(error)
 
     def end(self, *, reason: str = "ended", discarded: bool = False) -> None:
         """End what is open as aborted."""
@@ -303,7 +323,7 @@ class RecordingStream(abc.ABC):
             raw = self._start_bytes(slot, started_at, payload)
         self.writer.put_control(raw)
         self.episodes[slot] = self.last_episodes[slot] = self._ordinal
-        self.metadata[slot] = {}
+        self.metadata[slot] = self.early.pop(slot, {})
 
     def _start_bytes(self, slot: int, started_at: int, payload: bytes) -> bytes:
         return control.encode(

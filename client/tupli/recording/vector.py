@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from tupli.errors import SpoolFull
 from tupli.recording.config import RecordingConfig
-from tupli.recording.given import as_rewards, copied
+from tupli.recording.given import as_rewards
 from tupli.recording.misfits import fill_extra
 from tupli.recording.stream import (
     BUSY,
@@ -104,7 +104,7 @@ class VectorStream(RecordingStream):
         )  # until it is done: what is interrupted is forgotten by whatever comes next
         try:
             if mask is None or was == BUSY:
-                self._held = None
+                self.forget_held()
                 self.abort_open("reset")
             else:
                 self._abort_some({int(i) for i in np.flatnonzero(chosen)}, "reset")
@@ -125,7 +125,7 @@ class VectorStream(RecordingStream):
         try:
             if self.state == BUSY:
                 self.abort_open("interrupted")
-                self._held = None
+                self.forget_held()
                 self.state = IDLE
             if self.state == IDLE:
                 return
@@ -164,16 +164,6 @@ class VectorStream(RecordingStream):
         except Exception as error:  # noqa: BLE001 - the recorder's edge
             self.failed(error)
 
-    def annotate(self, slot: int, metadata: Mapping[str, Any]) -> None:
-        """Metadata of a slot's running episode, or of the one that just ended."""
-        try:
-            if self.episodes[slot]:
-                self.metadata[slot].update(copied(metadata) or {})
-            else:
-                self.amend(slot, dict(metadata))
-        except Exception as error:  # noqa: BLE001 - the recorder's edge
-            self.failed(error)
-
     def annotate_ended(self, slot: int, metadata: Mapping[str, Any]) -> None:
         """Metadata of the episode of a slot that the last step ended, also when the next one has begun."""
         try:
@@ -192,9 +182,12 @@ class VectorStream(RecordingStream):
         """Give up a slot's running episode, or the one that just ended; without a slot all that run."""
         try:
             if slot is None:
-                self._held = None
+                self.forget_held()
                 self._abort_some(set(range(self.slots)), "discarded", discarded=True)
                 self.state = IDLE
+            elif self._held is not None and self.holds(slot):
+                del self._held.starts[slot]
+                self.early.pop(slot, None)
             elif self.episodes[slot]:
                 self._abort_some({slot}, "discarded", discarded=True)
             else:
@@ -202,9 +195,14 @@ class VectorStream(RecordingStream):
         except Exception as error:  # noqa: BLE001 - the recorder's edge
             self.failed(error)
 
+    def holds(self, slot: int) -> bool:
+        """Whether an episode of the slot waits for the first step."""
+        return self._held is not None and slot in self._held.starts
+
     def forget_held(self) -> None:
         """Give up a beginning that waits for its first step."""
         self._held = None
+        self.early.clear()
 
     # --- how -----------------------------------------------------------------------------------------------
 
@@ -213,6 +211,8 @@ class VectorStream(RecordingStream):
         if self._held is not None:
             self._held.observations = copy.deepcopy(observations)
             self._held.starts |= starts
+            for slot in starts:
+                self.early.pop(slot, None)
             self.state = FIRST
             return
         leaves = None

@@ -75,7 +75,7 @@ class TupliVectorEnvWrapper(RecordingControls, BenchmarkMethods, gymnasium.vecto
 
     def annotate(self, slot: int, **metadata: Any) -> None:
         """Metadata of a slot's running or just ended episode."""
-        self._stream.annotate(slot, metadata)
+        self._stream.annotate(metadata, slot)
 
     def annotate_ended(self, slot: int, **metadata: Any) -> None:
         """Metadata of the slot's last episode that has ended, also when an autoreset has begun the next."""
