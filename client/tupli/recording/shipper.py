@@ -229,7 +229,7 @@ class Background:
     def _cover_forever(self) -> None:
         covered = time.monotonic()
         while True:
-            time.sleep(COVER_SECONDS)
+            time.sleep(COVER_SECONDS if self.jobs() else IDLE_SECONDS)
             now = time.monotonic()
             cover = now - covered >= CHECKSUM_SECONDS
             covered = now if cover else covered
