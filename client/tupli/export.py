@@ -1,8 +1,9 @@
 """Write a dataset to a file: Parquet, Arrow (IPC file), NPZ or CSV, batch by batch, whole or not at all.
 
-Columns are called by the filter's words; members of Dict and Tuple observations by their path (`observation.position`).
-Arrays keep their dtype: in Arrow and Parquet as fixed-size lists, row-major, with the shape in the field's metadata
-(`shape`), in CSV one column an element (`observation[0]`, `image[3,1]`). Infos are JSON text (see `tupli_schemas.values`).
+Columns are called by the filter's words; members of Dict and Tuple observations by their path (`observation.position`),
+names with dots of their own in backquotes, as `F` reads them (observation.`n.x`).
+Arrays keep their dtype: in Arrow and Parquet as fixed-size lists (lists without elements as lists of any size),
+row-major, with the shape in the field's metadata (`shape`), in CSV one column an element (`observation[0]`, `image[3,1]`). Infos are JSON text (see `tupli_schemas.values`).
 """
 
 import csv
@@ -11,7 +12,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +21,11 @@ import pyarrow.parquet as pq
 
 from tupli.errors import InvalidInput
 from tupli_schemas import values
+from tupli_schemas.paths import quoted_key
 
 Batch = Mapping[str, Any]
 FORMATS: Final = ("parquet", "arrow", "npz", "csv")
+_Column = TypeVar("_Column")
 
 
 def export(batches: Iterable[Batch], path: Path) -> int:
@@ -31,7 +34,8 @@ def export(batches: Iterable[Batch], path: Path) -> int:
     The file appears under its name only when it is complete.
 
     Raises:
-        InvalidInput: The name ends in none of `FORMATS`, or a text that the format cannot keep.
+        InvalidInput: The name ends in none of `FORMATS`, two columns have one name, or a text that the format cannot
+            keep.
     """
     kind = path.suffix.lstrip(".").lower()
     if kind not in FORMATS:
@@ -51,21 +55,35 @@ def export(batches: Iterable[Batch], path: Path) -> int:
 
 
 def flatten(batch: Batch) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of a batch by the path of their leaf: `observation`, `observation.position`, `observation[0]`."""
-    out: dict[str, npt.NDArray[Any]] = {}
+    """The arrays of a batch by the path of their leaf: `observation`, `observation.position`, `observation[0]`.
+
+    Raises:
+        InvalidInput: Two leaves have one path.
+    """
+    out: list[tuple[str, npt.NDArray[Any]]] = []
 
     def walk(name: str, value: Any) -> None:
         if isinstance(value, Mapping):
             for key, member in value.items():
-                walk(f"{name}.{key}", member)
+                walk(f"{name}.{quoted_key(str(key))}", member)
         elif isinstance(value, tuple):
             for index, member in enumerate(value):
                 walk(f"{name}[{index}]", member)
         else:
-            out[name] = np.asarray(value)
+            out.append((name, np.asarray(value)))
 
     for word, value in batch.items():
         walk(word, value)
+    return _distinct(out)
+
+
+def _distinct(columns: Iterable[tuple[str, _Column]]) -> dict[str, _Column]:
+    """The columns by their names, none of which is lost."""
+    out: dict[str, _Column] = {}
+    for name, column in columns:
+        if name in out:
+            raise InvalidInput(f"two columns are called {name}: choose other columns", place="output")
+        out[name] = column
     return out
 
 
@@ -89,7 +107,10 @@ def _column(array: npt.NDArray[Any]) -> pa.Array:
     if array.ndim == 1:
         return pa.array(array)
     flat = pa.array(np.ascontiguousarray(array).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, int(np.prod(array.shape[1:], dtype=int)))
+    size = int(np.prod(array.shape[1:], dtype=int))
+    if size == 0:  # Arrow makes no array of fixed-size lists of nothing
+        return pa.ListArray.from_arrays(np.zeros(len(array) + 1, np.int32), flat)
+    return pa.FixedSizeListArray.from_arrays(flat, size)
 
 
 def _text(value: Any) -> str:
@@ -126,7 +147,9 @@ def _write_npz(batches: Iterator[dict[str, npt.NDArray[Any]]], path: Path) -> in
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         parts: dict[str, _GrowingArray] = {}
         for batch in batches:
-            for index, (name, array) in enumerate(batch.items()):
+            # ZIP cuts a name at a NUL.
+            columns = _distinct((name.partition("\0")[0], array) for name, array in batch.items())
+            for index, (name, array) in enumerate(columns.items()):
                 if array.dtype == object:
                     array = _fixed_texts(name, array)  # noqa: PLW2901 - the same column
                 parts.setdefault(name, _GrowingArray(Path(folder) / str(index), array)).append(array)
@@ -184,7 +207,7 @@ def _write_csv(batches: Iterator[dict[str, npt.NDArray[Any]]], path: Path) -> in
     with path.open("w", newline="", encoding="utf-8", errors="surrogatepass") as out:
         writer = csv.writer(out)
         for batch in batches:
-            columns = dict(_elements(batch))
+            columns = _distinct(_elements(batch))
             if rows == 0:
                 writer.writerow(columns)
             writer.writerows(zip(*columns.values(), strict=True))

@@ -19,7 +19,7 @@ from tupli_schemas.filter_tree import (
     NoTruth,
     check_key,
 )
-from tupli_schemas.paths import escape_key, read_quoted
+from tupli_schemas.paths import KeyPath, escape_key, read_quoted
 
 
 class F(NoTruth):
@@ -30,14 +30,14 @@ class F(NoTruth):
     `F("info.TimeLimit.truncated")` the key `truncated` of a dict `TimeLimit` in it. The same for
     observations, actions and extra facts: `F("observation", "n.x")[0]` is the first element of the member
     `n.x` of a Dict observation. Backquotes in the first argument do the same, as error messages and the
-    command line have them: F("info.`TimeLimit.truncated`").
+    command line have them: F("info.`TimeLimit.truncated`"); a backquote of the name itself is doubled in them.
     """
 
     __slots__ = ("key",)
     __hash__ = None  # type: ignore[assignment]  # == makes a filter, so a key cannot be found in a dict
 
     def __init__(self, key: str, *parts: str) -> None:
-        self.key = ".".join((read_quoted(check_key(key)), *(escape_key(part) for part in parts)))
+        self.key = KeyPath(".".join((read_quoted(check_key(key)), *(escape_key(part) for part in parts))))
 
     def __repr__(self) -> str:
         return f"F({self.key!r})"
@@ -47,9 +47,7 @@ class F(NoTruth):
         numbers = index if isinstance(index, tuple) else (index,)
         if not all(type(number) is int for number in numbers):
             raise TypeError(f"an element is named by whole numbers, not {index!r}")
-        element = F(self.key)
-        element.key = f"{self.key}[{','.join(map(str, numbers))}]"  # a name of `parts` may have backquotes
-        return element
+        return F(KeyPath(f"{self.key}[{','.join(map(str, numbers))}]"))
 
     def __eq__(self, value: object) -> FilterEQ:  # type: ignore[override]  # a condition, not an answer
         return FilterEQ(self.key, self._operand(value, "=="))

@@ -5,6 +5,8 @@
 {"type": "BETWEEN", "key": "observation[2]", "value": [-0.1, 0.1]}
 {"type": "EXISTS", "key": "info.success"}
 {"type": "AND", "filters": [...]}   {"type": "OR", "filters": [...]}   {"type": "NOT", "filters": [one]}
+
+Keys are paths here (`info.TimeLimit%2Etruncated`): a backquote is a letter, never the sign of a quoted name.
 """
 
 from typing import Any, Final
@@ -28,6 +30,7 @@ from tupli_schemas.filter_tree import (
     FilterOR,
 )
 from tupli_schemas.filter_values import scalar_from_json
+from tupli_schemas.paths import KeyPath
 
 _COMPARISONS: Final = {
     kind.type: kind for kind in (FilterEQ, FilterNE, FilterGT, FilterGEQ, FilterLT, FilterLEQ)
@@ -85,6 +88,7 @@ class _Parser:
         key = data.get("key")
         if not isinstance(key, str):
             raise FilterError(f"{kind} takes a key, which is text", place=f"{place}.key")
+        key = KeyPath(key)
         try:
             if kind == "EXISTS":
                 return FilterEXISTS(key)

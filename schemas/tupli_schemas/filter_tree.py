@@ -1,8 +1,8 @@
 """The nodes of a filter: immutable, typed conditions on keys.
 
 Logic is two-valued. With a missing key or a value of another type every comparison is false, but NE, which is
-exactly NOT EQ. True equals 1 as in Python; NaN is as in IEEE 754. A key is text (see `keys`); what it means
-depends on the level (benchmark, episode, tuple) that the filter is used on.
+exactly NOT EQ. True equals 1 as in Python; NaN is as in IEEE 754. A key is text (see `keys`), names in backquotes
+read as in `F` (see `paths`); what it means depends on the level (benchmark, episode, tuple) that the filter is used on.
 
 Trees are immutable and within their limits by construction: at most `MAX_DEPTH` deep and `MAX_NODES` large.
 """
@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, NoReturn
 
 from tupli_schemas.errors import FilterError
 from tupli_schemas.filter_values import Scalar, check_choices, check_scalar, scalar_to_json
+from tupli_schemas.paths import KeyPath, read_quoted
 
 MAX_DEPTH: Final = 32
 MAX_NODES: Final = 1_000
@@ -78,20 +79,20 @@ class BaseFilter(NoTruth):
 
 @dataclass(frozen=True, slots=True)
 class Condition(BaseFilter):
-    """A condition on one key."""
+    """A condition on one key, which is a path from then on."""
 
     key: str
 
     def __post_init__(self) -> None:
-        check_key(self.key)
+        object.__setattr__(self, "key", check_key(read_quoted(check_key(self.key))))
 
     def apply_prefix(self, prefix: str) -> "Condition":
         """The same condition on `prefix.key`."""
-        return replace(self, key=f"{prefix}.{self.key}")
+        return replace(self, key=KeyPath(f"{read_quoted(prefix)}.{self.key}"))
 
     def to_json(self) -> dict[str, Any]:
         """The condition as JSON."""
-        return {"type": self.type, "key": self.key}
+        return {"type": self.type, "key": str(self.key)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class Comparison(Condition):
 
     def to_json(self) -> dict[str, Any]:
         """The condition as JSON."""
-        return {"type": self.type, "key": self.key, "value": scalar_to_json(self.value)}
+        return {"type": self.type, "key": str(self.key), "value": scalar_to_json(self.value)}
 
 
 class FilterEQ(Comparison):
@@ -164,7 +165,11 @@ class FilterIN(Condition):
 
     def to_json(self) -> dict[str, Any]:
         """The condition as JSON."""
-        return {"type": self.type, "key": self.key, "value": [scalar_to_json(item) for item in self.value]}
+        return {
+            "type": self.type,
+            "key": str(self.key),
+            "value": [scalar_to_json(item) for item in self.value],
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +191,7 @@ class FilterBETWEEN(Condition):
         """The condition as JSON."""
         return {
             "type": self.type,
-            "key": self.key,
+            "key": str(self.key),
             "value": [scalar_to_json(self.low), scalar_to_json(self.high)],
         }
 

@@ -244,23 +244,25 @@ def _flat_index(behind: str, leaf: Leaf, key: Key, place: str) -> int | None:
     if not behind:
         return None
     numbers = [part.strip() for group in _INDEX.findall(behind) for part in group.split(",")]
-    described = f"{key.root}{_spelled(leaf.path)} has shape {list(shape)}"
+    described = quoted(f"{key.root}{_spelled(leaf.path)}") + f" has shape {list(shape)}"
     if not all(re.fullmatch(r"[0-9]{1,9}", number) for number in numbers):
         raise FilterError(f"indices are whole numbers from 0, not {behind!r}; {described}", place=place)
     indices = [int(number) for number in numbers]
     if len(indices) != len(shape):
         need = f"takes {len(shape)} indices" if shape else "is a single value and takes no index"
-        raise FilterError(f"{key.text} names {len(indices)} indices; {described} and {need}", place=place)
+        raise FilterError(
+            f"{quoted(key.text)} names {len(indices)} indices; {described} and {need}", place=place
+        )
     flat = 0
     for i, size in zip(indices, shape, strict=True):
         if i >= size:
-            raise FilterError(f"{key.text}: index {i} is out of range; {described}", place=place)
+            raise FilterError(f"{quoted(key.text)}: index {i} is out of range; {described}", place=place)
         flat = flat * size + i
     return flat
 
 
 def _unknown(text: str, where: str, known: Collection[str]) -> str:
-    return f"{text!r} is no key of {where}; known: {', '.join(known) or 'none'}"
+    return f"{quoted(text)!r} is no key of {where}; known: {', '.join(known) or 'none'}"
 
 
 def _unknown_key(

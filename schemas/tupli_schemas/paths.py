@@ -1,14 +1,24 @@
 """Paths into nested values: keys joined by dots, with dots (and the mark of an escape) escaped inside a key.
 
 The info `{"TimeLimit.truncated": True, "a": {"b": 1}}` has the paths `TimeLimit%2Etruncated`, `a` and `a.b`.
-People write a key with dots of its own in backquotes instead: info.`TimeLimit.truncated`.
+People write a key with dots of its own in backquotes instead: info.`TimeLimit.truncated`. A backquote inside them is
+doubled, as in SQL: the key a`.b is written `a``.b`. In a path a backquote is a letter like any other; `KeyPath` marks a
+text as a path, so that it is not read a second time.
 """
 
 import re
 from typing import Final
 
-_QUOTED: Final = re.compile("`([^`]*)`")
+_QUOTED: Final = re.compile(r"(?<![^.])`((?:[^`]|``)*)`(?=[.\[]|\Z)")
+"""A whole part of a path: what has a backquote in its middle only is meant as it is."""
 _PART: Final = re.compile(r"(?P<name>.*?)(?P<indices>(?:\[[0-9, ]*\])*)", re.DOTALL)
+_SIGNS: Final = re.compile(r"[.%\[]|\A`")
+
+
+class KeyPath(str):
+    """A path, as the index has it; `read_quoted` leaves it alone."""
+
+    __slots__ = ()
 
 
 def escape_key(key: str) -> str:
@@ -31,9 +41,16 @@ def join_path(*keys: str) -> str:
     return ".".join(map(escape_key, keys))
 
 
-def read_quoted(text: str) -> str:
-    """The path of what people write: keys in backquotes are escaped."""
-    return _QUOTED.sub(lambda match: escape_key(match[1]), text)
+def read_quoted(text: str) -> KeyPath:
+    """The path of what people write: keys in backquotes are escaped. What is a path already stays as it is."""
+    if isinstance(text, KeyPath):
+        return text
+    return KeyPath(_QUOTED.sub(lambda match: escape_key(match[1].replace("``", "`")), text))
+
+
+def quoted_key(key: str) -> str:
+    """One key as people write it, in backquotes where it has signs that mean something in a path."""
+    return _in_backquotes(key) if _SIGNS.search(key) else key
 
 
 def quoted(path: str) -> str:
@@ -45,4 +62,9 @@ def _quoted_part(part: str) -> str:
     match = _PART.fullmatch(part)
     name, indices = (match["name"], match["indices"]) if match else (part, "")
     key = unescape_key(name)
-    return part if key == name or "`" in key else f"`{key}`{indices}"
+    plain = key == name or "`" in key
+    return part if plain and key[:1] != "`" else f"{_in_backquotes(key)}{indices}"
+
+
+def _in_backquotes(key: str) -> str:
+    return "`{}`".format(key.replace("`", "``"))

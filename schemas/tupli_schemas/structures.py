@@ -229,7 +229,7 @@ class DictNode(Structure, kinds=("dict",)):
     def _flatten(self, value: Any, out: list[FlatCell], place: str) -> None:
         if not isinstance(value, Mapping) or len(value) != len(self.items):
             raise SchemaMismatch(
-                f"{_describe(value)} where a dict of {list(self.items)} belongs", place=place
+                f"{_names_of(value)} where a dict of {list(self.items)} belongs", place=place
             )
         for key, node in self.items.items():
             if key not in value:
@@ -293,6 +293,10 @@ def _asarray(value: Any, place: str) -> npt.NDArray[Any]:
         return np.asarray(value)
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:
         raise SchemaMismatch(f"{type(value).__name__} where an array belongs", place=place) from error
+
+
+def _names_of(value: Any) -> str:
+    return f"a dict of {list(value)[:20]}" if isinstance(value, Mapping) else _describe(value)
 
 
 def _describe(value: Any) -> str:

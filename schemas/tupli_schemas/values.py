@@ -11,6 +11,7 @@ of one member whose key starts with `$`:
     {"$dt": ["datetime", text]}   dates, times, Decimal and UUID by their text; a third item is `fold`
     {"$nd": ...}  {"$f4": ...}    NumPy, see `values_numpy`;   {"$ndo": [shape, [...]]}  an array of objects
     {"$ma": [array, mask, fill]}  a masked array: its data (also behind the mask); mask and fill value, or null
+    {"$mc": null}     `numpy.ma.masked`, which an element behind a mask is
     {"$as": [type, value]}        the value of a subclass or an array of another library; decodes to the value
     {"$repr": text}               anything else; decodes to `Repr`
 
@@ -193,7 +194,10 @@ def _tag_subclass(value: Any, depth: int) -> Any:
     if isinstance(value, np.generic):
         tagged = tag_scalar(value)
         return tagged if tagged is not None else _tag_repr(value)
-    plain = _plain_base(value)
+    try:
+        plain = _plain_base(value)
+    except Exception:  # noqa: BLE001 -- the class is the user's; what stands beside the value is kept
+        plain = None
     return _tag_repr(value) if plain is None else {"$as": [name, _tag(plain, depth)]}
 
 
@@ -239,6 +243,7 @@ _TAGGERS: Final[dict[type[Any], Callable[[Any, int], Any]]] = {
     tuple: _tag_tuple,
     np.ndarray: _tag_array,
     np.ma.MaskedArray: _tag_masked,
+    type(np.ma.masked): lambda _, __: {"$mc": None},
     **{kind: plain_tagger(tag) for kind, tag in PLAIN_SCALARS.items()},
     np.str_: lambda value, depth: {"$nu": _tag_str(str(value), depth)},
     np.bytes_: lambda value, _: {"$nb": to_base64(bytes(value))},

@@ -153,6 +153,7 @@ _UNTAGGERS: Final[dict[str, Callable[[Any], Any]]] = {
     "$np": untag_scalar,
     "$ndo": _untag_objects,
     "$ma": lambda payload: masked_array(*map(_untag, payload)),
+    "$mc": lambda _: np.ma.masked,
     "$nu": lambda payload: np.str_(_untag(payload)),
     "$nb": lambda payload: np.bytes_(from_base64(payload)),
     "$as": lambda payload: _untag(payload[1]),

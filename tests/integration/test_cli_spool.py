@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from support.dead_spool import STEPS, cover, dead_spool
+from support.dead_spool import STEPS, cover, damage, dead_spool, two_dead
 from support.tiny_server import TinyServer, tiny_server
 from tupli.cli.main import main
 from tupli.recording import flush as flush_module
@@ -186,6 +186,28 @@ def test_ctrl_c_is_told_with_what_is_delivered(dead: Path, server: TinyServer, t
         f"cut short: delivered {kept} of {STEPS + 1} rows; {STEPS + 1 - kept} rows of 1 stream"
     )
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("what", ["schema", "control"])
+def test_a_damaged_stream_is_told_and_the_others_are_delivered(
+    what: str, run: Run, server: TinyServer, tmp_path: Path
+) -> None:
+    transport = HttpTransport(server.url)
+    with two_dead(tmp_path, transport) as (damaged, _):
+        damage(damaged, what)
+        assert [stream["stream"] for stream in shown(run)["streams"] if stream["problem"]] == (
+            [damaged.name] if what == "control" else []  # nobody has tried to read the other
+        )
+        for _ in range(2):
+            code, out, err = run("flush")
+            assert code == 1
+            assert damaged.name in err
+            (left,) = shown(run)["streams"]
+            assert (left["stream"], left["alive"]) == (damaged.name, False)
+            assert left["problem"]
+            assert delivered(server) == STEPS + 1
+        assert out == "delivered 0 steps of 0 streams; 0 episodes ended with them\n"
+    transport.close()
 
 
 def test_what_is_for_another_server_is_told_and_stays(

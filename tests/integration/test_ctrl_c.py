@@ -1,16 +1,13 @@
 """Ctrl-C at any line of the recorder: the run's next episodes are whole, and nothing recorded is untrue."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
+from support.interrupts import NEVER, interrupted_at
 from support.loop_oracle import Run, recorded_runs
 from tupli.recording import record
 from tupli.transport import FakeTransport
@@ -20,8 +17,6 @@ from tupli_schemas.framing import Frame, Kind
 from tupli_schemas.ids import make_id
 
 STEPS: Final = 4
-OF_THE_RECORDER: Final = ("/tupli/recording/", "/tupli/spool/")
-NEVER: Final = sys.maxsize
 
 
 class Told(gym.Env[Any, Any]):
@@ -41,30 +36,6 @@ class Told(gym.Env[Any, Any]):
     def step(self, action: Any) -> Any:
         self.t += 1
         return np.array([self.episode, self.t], np.float32), 1.0, self.t >= STEPS, False, {}
-
-
-@contextmanager
-def interrupted_at(line: int) -> Iterator[list[int]]:
-    """Raise KeyboardInterrupt at the recorder's `line`-th line from here on; the list counts those that ran."""
-    seen = [0]
-
-    def in_frame(frame: FrameType, event: str, _argument: object) -> Any:
-        if event == "line":
-            seen[0] += 1
-            if seen[0] == line:
-                sys.settrace(None)
-                raise KeyboardInterrupt
-        return in_frame
-
-    def trace(frame: FrameType, _event: str, _argument: object) -> Any:
-        return in_frame if any(part in frame.f_code.co_filename for part in OF_THE_RECORDER) else None
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        yield seen
-    finally:
-        sys.settrace(before)
 
 
 def play(folder: Path, where: str, line: int, *, extra: bool) -> int:

@@ -1,13 +1,16 @@
 """Files of exported batches hold exactly what was exported."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tupli.errors import InvalidInput
 from tupli.export import export
+from tupli_schemas.filters import F
 
 TEXTS = np.array(["plain", "ends\0", ""], object)
 
@@ -29,3 +32,66 @@ def test_npz_keeps_other_texts_exactly(tmp_path: Path) -> None:
 def test_parquet_keeps_every_nul(tmp_path: Path) -> None:
     export([{"observation": TEXTS}], tmp_path / "rows.parquet")
     assert pq.read_table(tmp_path / "rows.parquet")["observation"].to_pylist() == TEXTS.tolist()
+
+
+@pytest.mark.parametrize("ending", ["csv", "npz", "parquet", "arrow"])
+def test_names_with_signs_of_paths_stand_in_backquotes_and_none_is_lost(tmp_path: Path, ending: str) -> None:
+    leaves = ["a.b", "a", "x[0]", "x", "100%", "`q`", "tick`"]
+    values = [
+        np.array([0.0]),
+        {"b": np.array([1.0])},
+        np.array([2.0]),
+        (np.array([3.0]),),
+        *map(np.array, ([4.0], [5.0], [6.0])),
+    ]
+    assert export([{"observation": dict(zip(leaves, values, strict=True))}], tmp_path / f"rows.{ending}") == 1
+    names = ["`a.b`", "a.b", "`x[0]`", "x[0]", "`100%`", "```q```", "tick`"]
+    columns = [f"observation.{name}" for name in names]
+    assert _read(tmp_path / f"rows.{ending}") == {name: [float(i)] for i, name in enumerate(columns)}
+    paths = ["a%2Eb", "a.b", "x[0]", "x[0]", "100%25", "`q`", "tick`"]
+    assert [F(name).key for name in columns] == [f"observation.{path}" for path in paths]
+
+
+def _read(path: Path) -> dict[str, list[float]]:
+    if path.suffix == ".npz":
+        with np.load(path) as data:
+            return {name: data[name].tolist() for name in data.files}
+    if path.suffix == ".csv":
+        header, *rows = csv.reader(path.read_text("utf-8").splitlines())
+        return {name: [float(row[i]) for row in rows] for i, name in enumerate(header)}
+    table = pq.read_table(path) if path.suffix == ".parquet" else pa.ipc.open_file(path).read_all()
+    return dict(zip(table.column_names, (column.to_pylist() for column in table.columns), strict=True))
+
+
+@pytest.mark.parametrize("ending", ["csv", "npz", "parquet", "arrow"])
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, ending: str) -> None:
+    batch = {"a": {"b": np.zeros(1)}, "a.b": np.zeros(1)}
+    with pytest.raises(InvalidInput, match=r"two columns are called a\.b") as caught:
+        export([batch], tmp_path / f"rows.{ending}")
+    assert caught.value.place == "output"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_csv_refuses_elements_of_the_name_of_a_column(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"two columns are called a\[0\]"):
+        export([{"a": np.zeros((1, 2)), "a[0]": np.zeros(1)}], tmp_path / "rows.csv")
+
+
+def test_npz_refuses_names_that_zip_would_cut_to_the_same(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"two columns are called o\.n"):
+        export([{"o": {"n\0a": np.zeros(1), "n\0b": np.zeros(1)}}], tmp_path / "rows.npz")
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+@pytest.mark.parametrize("dtype", [np.float32, np.complex64, np.uint8])
+@pytest.mark.parametrize("rows", [0, 2])
+def test_arrays_without_elements_are_lists_of_nothing(
+    tmp_path: Path, ending: str, dtype: type, rows: int
+) -> None:
+    path = tmp_path / f"rows.{ending}"
+    batches = [{"o": np.zeros((rows, 0, 3), dtype), "r": np.arange(rows)}] * 2
+    assert export(batches, path) == 2 * rows
+    table = pq.read_table(path) if ending == "parquet" else pa.ipc.open_file(path).read_all()
+    assert table["o"].to_pylist() == [[]] * 2 * rows
+    assert pa.types.is_list(table["o"].type)
+    assert table.schema.field("o").metadata[b"shape"] == b"0,3"

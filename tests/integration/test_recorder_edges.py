@@ -98,6 +98,30 @@ def test_reset_midway_aborts_and_touches_no_neighbour(setup: Setup) -> None:
     assert [len(run.observations) for run in setup.runs()] == [4, 1, 3]
 
 
+@pytest.mark.parametrize("action", [2**63, 2**65, -(2**65)])
+def test_an_integer_that_no_column_holds_is_the_environments_all_the_same(setup: Setup, action: int) -> None:
+    seen: list[Any] = []
+
+    class Discrete(Line):
+        def step(self, action: Any) -> Any:
+            seen.append(action)
+            return super().step(action)
+
+    env = Discrete()
+    env.action_space = gymnasium.spaces.Discrete(5)
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        with setup.record(env) as recorded:
+            for _ in range(2):
+                recorded.reset()
+                recorded.step(0)
+                recorded.step(1)
+                recorded.step(action)
+    assert seen == [0, 1, action] * 2
+    assert setup.ends()[0][0] == 2
+    assert setup.runs()[0].actions == [0, 1]
+
+
 def test_an_environment_that_was_reset_and_never_stepped_leaves_no_episode(setup: Setup) -> None:
     with setup.record() as env:
         for steps in (1, 0, 1, 0):

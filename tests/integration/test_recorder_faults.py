@@ -228,29 +228,36 @@ def test_a_small_disk_leaves_its_share_to_others(tmp_path: Path, monkeypatch: py
     spool.make_room(1 << 20)
     free["bytes"] = 7 << 20
     with pytest.raises(SpoolFull, match=str(GIB // 8 // 20)):
-        spool.look(1 << 20)
+        spool.make_room(1 << 20)
 
 
-def test_no_more_than_half_of_what_was_free_is_given_without_another_look(
+def test_where_there_is_plenty_a_part_is_given_without_another_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now, looks = [1_000.0], []
+    now, looks, used = [1_000.0], [], [0]
 
-    def used(_: SpoolDirectory) -> int:
+    def seen(_: SpoolDirectory) -> int:
         looks.append(now[0])
-        return 0
+        return used[0]
 
     monkeypatch.setattr("tupli.spool.directory.time.monotonic", lambda: now[0])
-    monkeypatch.setattr(SpoolDirectory, "used", used)
-    spool = SpoolDirectory(tmp_path, limit=40 << 20)
-    for _ in range(20):
-        spool.make_room(1 << 20)
+    monkeypatch.setattr(SpoolDirectory, "used", seen)
+    spools = [SpoolDirectory(tmp_path, limit=400 << 20) for _ in range(3)]  # of one process: they share it
+    for number in range(100):  # the first look gave a quarter of what was free behind it
+        spools[number % 3].make_room(1 << 20)
     assert len(looks) == 1
-    spool.make_room(1 << 20)
+    spools[0].make_room(1 << 20)
     assert len(looks) == 2
     now[0] += 6.0  # what was seen is too old
-    spool.make_room(1 << 20)
+    spools[1].make_room(1 << 20)
     assert len(looks) == 3
+    used[0] = 200 << 20  # no plenty: each one looks
+    spools[0].look()
+    with pytest.raises(SpoolFull):
+        spools[1].make_room(201 << 20)
+    for _ in range(2):
+        spools[2].make_room(1 << 20)
+    assert len(looks) == 7
 
 
 # --- what the server does not take ----------------------------------------------------------------------------------

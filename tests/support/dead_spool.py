@@ -1,5 +1,6 @@
 """A spool that a process left in the middle of an episode, as this process can make it."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 
 from tupli.recording import Recorder, lifetime, shipper
 from tupli.recording.job import StreamJob
+from tupli.spool import control
 from tupli.spool.checksums import Checksums, sums_path
 from tupli.spool.manifest import Manifest
 from tupli.spool.segment import Segment
@@ -40,6 +42,27 @@ def dead_spool(folder: Path, size: int = 2, transport: Transport | None = None) 
     yield path
     rec._stream.closed = True
     lifetime._live.discard(rec._stream)
+
+
+@contextmanager
+def two_dead(folder: Path, transport: Transport | None = None) -> Iterator[tuple[Path, Path]]:
+    """The directories of two dead streams in one spool, in the order in which a flush delivers them."""
+    with (
+        dead_spool(folder, transport=transport) as first,
+        dead_spool(folder / "more", transport=transport) as made,
+    ):
+        second = made.rename(first.parent / made.name)
+        shutil.rmtree(folder / "more")
+        yield first, second
+
+
+def damage(path: Path, what: str) -> None:
+    """Damage a stream's first segment: "schema" is met where events are made of it, "control" also where it is closed."""
+    file = path / "00000001.seg"
+    if what == "schema":
+        file.write_bytes(file.read_bytes().replace(b'"step_schema"', b'"step_schemb"'))
+    else:
+        Segment.open(file).control[control.HEAD.size : control.HEAD.size + 1] = b"?"
 
 
 def cover(path: Path, spoil: Callable[[Segment], None] | None = None) -> list[int]:

@@ -56,10 +56,10 @@ def _root(
 def _warn(
     message: Warning | str,
     category: type[Warning],  # noqa: ARG001 -- as Python calls it
-    filename: str,  # noqa: ARG001
-    lineno: int,  # noqa: ARG001
-    file: Any = None,  # noqa: ARG001
-    line: str | None = None,  # noqa: ARG001
+    filename: str,  # noqa: ARG001 -- as above
+    lineno: int,  # noqa: ARG001 -- as above
+    file: Any = None,  # noqa: ARG001 -- as above
+    line: str | None = None,  # noqa: ARG001 -- as above
 ) -> None:
     """A warning, as people read it: where in the code it was told is nothing to them."""
     stderr.print("[bold yellow]warning[/] ", end="")

@@ -58,9 +58,9 @@ def status(directory: DirectoryOption = None, *, as_json: JsonFlag = False) -> N
     not be proven whole after the machine was restarted. The last two stay as files until somebody removes them.
     """
     from tupli.recording.flush import status as streams_of  # noqa: PLC0415 - NumPy and Arrow, for those who look
-    from tupli.spool.directory import SpoolDirectory  # noqa: PLC0415
-    from tupli.spool.rejected import rejected  # noqa: PLC0415
-    from tupli.spool.unproven import unproven  # noqa: PLC0415
+    from tupli.spool.directory import SpoolDirectory  # noqa: PLC0415 -- as above
+    from tupli.spool.rejected import rejected  # noqa: PLC0415 -- as above
+    from tupli.spool.unproven import unproven  # noqa: PLC0415 -- as above
 
     root = SpoolDirectory(directory)
     found = {

@@ -81,7 +81,8 @@ class TupliDataset(LoadedForms):
 
         Args:
             columns: Some of `observation action reward next_observation terminated truncated episode step time
-                info extra`; the first eight when left out. `episode` counts the dataset's episodes.
+                info extra`, or one of them as text; the first eight when left out. `episode` counts the dataset's
+                episodes.
 
         Returns:
             A word's array of shape `(n, ...)`, dicts and tuples of arrays for Dict and Tuple spaces. With

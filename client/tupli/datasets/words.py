@@ -1,10 +1,10 @@
 """The words of a dataset's columns, and the arrays that they become.
 
 observation action         every leaf of the group, shaped and typed as recorded (dicts and tuples of arrays)
-extra                      a dict of the extra facts; where an episode lacks one, `has_extra` is False under its
-name and the value means nothing (NaN, 0, None)
+extra                      a dict of the extra facts; where an episode lacks one, `has_extra` is False under
+                           its name and the value means nothing (NaN, 0, None)
 next_observation           the observation after the step; where none is known `has_next` is False and the
-values mean nothing
+                           values mean nothing
 reward terminated truncated step time episode info
 
 Rewards are always float64, as they are kept: `StepSchema.reward_dtype` notes what the first one was, and says
@@ -48,12 +48,13 @@ class Source:
 
 
 def check_words(words: Iterable[str]) -> tuple[str, ...]:
-    """The words, synonyms replaced.
+    """The words, synonyms replaced; one text is one word.
 
     Raises:
         InvalidInput: One of them is no column.
     """
-    out = tuple(dict.fromkeys(SYNONYMS.get(word, word) for word in words))
+    given = (words,) if isinstance(words, str) else words
+    out = tuple(dict.fromkeys(SYNONYMS.get(word, word) for word in given))
     for word in out:
         if word not in WORDS:
             raise InvalidInput(f"{word!r} is no column; there are {', '.join(WORDS)}", place="columns")

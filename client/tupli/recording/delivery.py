@@ -1,10 +1,9 @@
 """Delivery of events in requests, and what to do with each refusal.
 
-Retryable errors (`TransportError`, `AuthError`) leave everything where it is. Any other refusal is traced
-to the bad
-event: by the problem's `index`, else by halving the request; a bad record of steps is halved down to the
-    row. What is bad in itself goes to the spool's `rejected` directory with the problem document, and the
-    rest goes on.
+Retryable errors (`TransportError`, `AuthError`) leave everything where it is. Any other refusal is traced to
+the bad event: by the problem's `index`, else by halving the request; a bad record of steps is halved down to
+the row. What is bad in itself goes to the spool's `rejected` directory with the problem document, and the
+rest goes on. Where the server does not know a stream's benchmark, all of that stream stays.
 """
 
 from collections.abc import Iterable
@@ -36,6 +35,9 @@ class Sink(Protocol):
 
     def rejected(self, outgoing: Outgoing, error: TupliError) -> None:
         """The event will never be taken, and was put aside."""
+
+    def benchmark_unknown(self, error: TupliError) -> None:
+        """The server does not know the benchmark: what is not acknowledged stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,14 @@ def deliver(transport: Transport, items: list[Item]) -> int:
             except (TransportError, AuthError):
                 raise
             except TupliError as error:
-                waiting += _around(part, error)
+                stranded = _without_benchmark(part, error)
+                if stranded is None:
+                    waiting += _around(part, error)
+                    continue
+                stranded.benchmark_unknown(error)
+                waiting = [
+                    [item for item in items if item.sink is not stranded] for items in (*waiting, part)
+                ]
                 continue
             linger = result.linger_ms
             for item in part:
@@ -145,6 +154,13 @@ def _around(items: list[Item], error: TupliError) -> list[list[Item]]:
         return [items[half:], items[:half]]
     pieces = _halves(items[bad], error) or [replace(items[bad], refused=error)]
     return [items[bad + 1 :], pieces, items[:bad]]
+
+
+def _without_benchmark(items: list[Item], error: TupliError) -> Sink | None:
+    """Whose benchmark the server does not know: steps without their episode's start would be nobody's there."""
+    bad = _index_of(error, len(items))
+    is_unknown = error.problem is not None and error.problem.code == "unknown_benchmark"
+    return items[bad].sink if is_unknown and bad is not None else None
 
 
 def _index_of(error: TupliError, count: int) -> int | None:

@@ -253,7 +253,10 @@ def _python_putter(column: Any, kind: type | None) -> Put | None:
 
     def put(row: int, value: Any) -> bool:
         if value.__class__ is kind:
-            column[row] = value
+            try:
+                column[row] = value
+            except OverflowError:  # an integer of more than 64 bits
+                return False
             return True
         return False
 

@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 import psutil
 
-from tupli.errors import TransportError, TupliError
+from tupli.errors import AuthError, TransportError, TupliError
+from tupli.recording.backoff import reason_of
 from tupli.recording.delivery import deliver, framed
 from tupli.recording.job import StreamJob
 from tupli.spool import control
@@ -25,6 +26,7 @@ from tupli.spool.reader import Outgoing
 from tupli.spool.seal import close_dead
 from tupli.spool.segment import Segment, SegmentError
 from tupli.transport.base import Transport
+from tupli_schemas.errors import ContractError
 from tupli_schemas.events import EpisodeEnded, Event, StepsRecorded
 
 REQUEST_BYTES: Final = 4 << 20
@@ -57,13 +59,18 @@ class DeadJob(StreamJob):
     episodes = steps = 0
 
     def count(self, events: Iterable[Event], sign: int = 1) -> None:
-        """These events are delivered, or (-1) were not after all."""
+        """These events are settled, or (-1) were not delivered."""
         for event in events:
             if isinstance(event, StepsRecorded):
                 finals = event.rows().column("is_final").to_numpy(zero_copy_only=False)
                 self.steps += sign * (len(finals) - int(np.count_nonzero(finals)))
             elif isinstance(event, EpisodeEnded):
                 self.episodes += 0 if event.discarded else sign
+
+    def acknowledge(self, outgoing: Outgoing) -> None:
+        """The event is durable."""
+        self.count([self.first_unsent.event])  # `outgoing` may be a part of it
+        super().acknowledge(outgoing)
 
     def rejected(self, outgoing: Outgoing, error: TupliError) -> None:
         """The event was put aside."""
@@ -84,9 +91,10 @@ def dead_jobs(
             job = _dead_job(directory, transport, path)
         except FileNotFoundError:
             continue  # somebody else has just delivered it
-        except (ManifestError, SegmentError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - a stream's edge: damage may show as anything, the others go on
             if problems is not None:
-                problems.append(f"stream {path.name} stays: {error}")
+                told = error if isinstance(error, ContractError | OSError) else reason_of(error)
+                problems.append(f"stream {path.name} stays: {told}")
             continue
         if job is not None:
             jobs.append(job)
@@ -98,6 +106,8 @@ def flush_dead(
 ) -> FlushReport:
     """Deliver what dead processes left for this server and subject.
 
+    A stream that cannot be read or settled stays, and is one of the report's problems; the others go on.
+
     Raises:
         TransportError: The server cannot be reached. AuthError: It asks for a credential. What is not
             delivered stays.
@@ -107,7 +117,7 @@ def flush_dead(
     jobs = dead_jobs(directory, transport, report.problems)
     try:
         for job in jobs:
-            _deliver_all(job, report)
+            _deliver_stream(job, report)
     finally:
         for job in jobs:
             report.left += 0 if job.done.is_set() else job.unacknowledged
@@ -115,24 +125,33 @@ def flush_dead(
     return report
 
 
+def _deliver_stream(job: DeadJob, report: FlushReport) -> None:
+    try:
+        _deliver_all(job, report)
+    except (TransportError, AuthError):
+        raise
+    except Exception as error:  # noqa: BLE001 - a stream's edge: damage may show as anything, the others go on
+        job.failed(error)
+    report.episodes += job.episodes
+    report.steps += job.steps
+    report.rejected += job.rejected_events
+    report.problems += job.problems
+
+
 def _deliver_all(job: DeadJob, report: FlushReport) -> None:
     rows = job.unacknowledged
     if not job.resolve_benchmark():
-        report.problems += job.problems
         return
     while not job.done.is_set():
         outgoing = job.take(REQUEST_BYTES)
-        job.count(one.event for one in outgoing)
         deliver(job.transport, framed(job, outgoing))
+        if job.blocked:
+            return
         job.release()
         if not outgoing and not job.done.is_set():
-            raise TransportError(f"stream {job.manifest.stream} has nothing more to send, yet is not empty")
+            raise TupliError("it has nothing more to send, yet is not empty")
     report.streams += 1
-    report.episodes += job.episodes
-    report.steps += job.steps
     report.rows += rows
-    report.rejected += job.rejected_events
-    report.problems += job.problems
 
 
 def _dead_job(directory: SpoolDirectory, transport: Transport, path: Path) -> DeadJob | None:
@@ -153,13 +172,13 @@ def _dead_job(directory: SpoolDirectory, transport: Transport, path: Path) -> De
             return None
         dead = close_dead(path, manifest, directory.unproven)
         job = DeadJob(transport, directory, path, manifest, lock, None)
-    except (ManifestError, SegmentError, OSError):
+        job.ended = True
+        job.problems += dead.lost
+        for segment in dead.segments:
+            job.add_segment(segment)
+    except BaseException:
         lock.close()
         raise
-    job.ended = True
-    job.problems += dead.lost
-    for segment in dead.segments:
-        job.add_segment(segment)
     return job
 
 
@@ -222,24 +241,35 @@ def stream_status(path: Path) -> StreamStatus | None:
         return StreamStatus(path.name, "", "", 0, 0, 0, alive=False, problem=str(error))
     if manifest is None:
         return None
-    segments, problem = [], manifest.benchmark.refused
+    segments, problems = _opened(path)
+    try:
+        episodes = _episodes_of(segments, whole=manifest.owner.from_this_boot)
+    except Exception as error:  # noqa: BLE001 - damage may show as anything, and here people learn of it
+        episodes = 0
+        problems.append(reason_of(error))
+    return StreamStatus(
+        stream=manifest.stream,
+        address=manifest.address,
+        benchmark=manifest.benchmark.name or manifest.benchmark.id,
+        episodes=episodes,
+        rows=sum(segment.unacknowledged for segment in segments),
+        bytes=sum(s.size for s in segments),
+        alive=manifest.owner.is_this_process or is_alive(manifest),
+        problem=next(filter(None, [manifest.benchmark.refused, manifest.problem, *problems]), ""),
+    )
+
+
+def _opened(path: Path) -> tuple[list[Segment], list[str]]:
+    """The segments of a stream that can be opened, and what is wrong with the others."""
+    segments, problems = [], []
     for file in sorted(path.glob("*.seg")):
         try:
             segments.append(Segment.open(file))
         except FileNotFoundError:
             continue  # it was delivered meanwhile
-        except SegmentError as error:
-            problem = problem or str(error)
-    return StreamStatus(
-        stream=manifest.stream,
-        address=manifest.address,
-        benchmark=manifest.benchmark.name or manifest.benchmark.id,
-        episodes=_episodes_of(segments, whole=manifest.owner.from_this_boot),
-        rows=sum(segment.unacknowledged for segment in segments),
-        bytes=sum(s.size for s in segments),
-        alive=manifest.owner.is_this_process or is_alive(manifest),
-        problem=problem,
-    )
+        except Exception as error:  # noqa: BLE001 - as above
+            problems.append(str(error) if isinstance(error, SegmentError) else reason_of(error))
+    return segments, problems
 
 
 def _episodes_of(segments: list[Segment], *, whole: bool) -> int:

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from tupli.errors import Conflict, InvalidInput, NotFound, TupliError
+from tupli.recording.backoff import Backoff, reason_of
+from tupli.recording.telling import tell
 from tupli.spool.checksums import Checksums
 from tupli.spool.directory import NO_ROOM, SpoolDirectory
 from tupli.spool.layout import unpack_word
-from tupli.spool.manifest import Manifest, StreamState
+from tupli.spool.manifest import BenchmarkState, Manifest, StreamState
 from tupli.spool.owner import StreamLock
 from tupli.spool.reader import Outgoing, StreamReader
-from tupli.spool.segment import Segment
+from tupli.spool.segment import Segment, SegmentError
 from tupli.spool.writer import StreamWriter
 from tupli.transport.base import Transport
 from tupli_schemas.catalog import CreateBenchmark
@@ -27,7 +29,10 @@ _DONE_POLL: Final = 0.002
 
 
 class StreamJob:
-    """A stream to be delivered. All but `add_segment`, `urgent` and `ended` belongs to the background thread.
+    """A stream to be delivered, which the thread that ships owns.
+
+    The environment's thread calls `add_segment` and sets `urgent` and `ended`; checksums and pages that are given
+    back are another thread's, under a lock of their own.
 
     Attributes:
         ended: Nothing more will be written.
@@ -36,6 +41,8 @@ class StreamJob:
         problems: What the server will not take, for `tupli spool status` and warnings.
         rejected_events: How many events were put aside.
         told: Whether the user was told that it is still in the spool.
+        backoff: When it is tried again, where it cannot be read or settled.
+        left: Whether it was left in the spool for whoever comes next.
     """
 
     def __init__(
@@ -50,6 +57,8 @@ class StreamJob:
         self.transport = transport
         self.directory = directory
         self.path = path
+        if manifest.benchmark.resolved and manifest.benchmark.refused:  # it was another server, perhaps
+            manifest = manifest.with_benchmark(replace(manifest.benchmark, refused=""))
         self.manifest = manifest
         self.lock = lock
         self.writer = writer
@@ -59,6 +68,8 @@ class StreamJob:
         self.problems: list[str] = []
         self.rejected_events = 0
         self.told = False
+        self.backoff = Backoff()
+        self.left = False
         self._last_number = 0
         self._gap: int | None = None
         self.reader = StreamReader(manifest, StreamState.read(path, manifest.slots))
@@ -66,20 +77,24 @@ class StreamJob:
         self._segments: deque[Segment] = deque()
         self._releasable: deque[tuple[Segment, StreamState]] = deque()
         self._unsent: deque[tuple[Segment, Outgoing]] = deque()
+        self._stranded: list[Segment] = []
+        """Segments in the directory that this job does not know, and that were not delivered."""
         self._checksums: dict[int, Checksums] = {}
         self._covering = threading.Lock()
         self._let_go = 0
         self._since: float | None = None
 
     def add_segment(self, segment: Segment) -> None:
-        """A segment that follows those before it (environment's thread)."""
-        self._segments.append(segment)
+        """A segment that follows those before it (environment's thread); told again, it is known already."""
+        if segment not in list(self._segments):
+            self._segments.append(segment)
 
     @property
     def unacknowledged(self) -> int:
         """Rows in the spool that the server has not acknowledged."""
         # Lists are made at once; the deques change while they are walked over.
-        segments = [*list(self._segments), *(segment for segment, _ in list(self._releasable))]
+        released = (segment for segment, _ in list(self._releasable))
+        segments = [*list(self._segments), *released, *self._stranded]
         return sum(segment.unacknowledged for segment in segments)
 
     @property
@@ -89,12 +104,12 @@ class StreamJob:
 
     @property
     def blocked(self) -> bool:
-        """Whether its benchmark was refused: the data stays in the spool."""
-        return bool(self.manifest.benchmark.refused)
+        """Whether the data stays in the spool: its benchmark was refused, or the stream could not be removed."""
+        return bool(self.manifest.benchmark.refused or self._stranded)
 
     def is_due(self, now: float) -> bool:
         """Whether something should be sent now."""
-        if self.blocked:
+        if self.blocked or now < self.backoff.not_before:
             return False
         if self._unsent or (self.ended and not self.done.is_set()):
             return True
@@ -131,6 +146,11 @@ class StreamJob:
             self._leave(segment)
         return [outgoing for _, outgoing in self._unsent]
 
+    @property
+    def first_unsent(self) -> Outgoing:
+        """The event that is acknowledged next, whole."""
+        return self._unsent[0][1]
+
     def acknowledge(self, outgoing: Outgoing) -> None:
         """The event is durable: its rows may go."""
         segment, first = self._unsent.popleft()
@@ -145,6 +165,15 @@ class StreamJob:
         self.problems.append(
             f"the server refused {event.NAME} {event.first}..{event.last}: {error}; "
             f"kept in {self.directory.rejected}"
+        )
+
+    def benchmark_unknown(self, error: TupliError) -> None:
+        """The server does not know the benchmark any more, or is another one: the stream stays in the spool."""
+        benchmark = replace(self.manifest.benchmark, refused=str(error))
+        self._keep(benchmark)
+        self.problems.append(
+            f"the server at {self.manifest.address} does not know benchmark {benchmark.name or benchmark.id!r} "
+            f"(was it deleted, or is this another server?); the stream stays in {self.path}"
         )
 
     def keep_checksums(self) -> None:
@@ -167,7 +196,7 @@ class StreamJob:
             self._checksums[segment.number].update()
 
     def let_pages_go(self) -> None:
-        """What waits to be sent need not be in memory meanwhile (the thread that makes segments)."""
+        """What waits to be sent need not be in memory meanwhile (the thread of checksums)."""
         for segment in list(self._segments)[1:]:
             if segment.number > self._let_go and segment.published()[2]:
                 with self._covering:
@@ -199,13 +228,38 @@ class StreamJob:
             )
         else:
             benchmark = replace(benchmark, id=found, resolved=True)
+        self._keep(benchmark)
+        return benchmark.resolved
+
+    def _keep(self, benchmark: BenchmarkState) -> None:
         self.manifest = self.manifest.with_benchmark(benchmark)
         try:
             self.manifest.write(self.path)
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise  # without room: whoever comes next asks again with the same command, and hears the same
-        return benchmark.resolved
+
+    def failed(self, error: Exception) -> None:
+        """Something is wrong with this stream: it waits, nothing more of it is removed, and its manifest says why."""
+        self.backoff.failed(time.monotonic(), reason_of(error))
+        if self.backoff.told != self.backoff.reason:
+            self.backoff.told = self.backoff.reason
+            self._note(self.backoff.reason)
+            self.problems.append(
+                f"stream {self.manifest.stream} cannot be delivered ({self.backoff.reason}); it stays in {self.path}"
+            )
+
+    def worked(self) -> None:
+        """What was taken of it is delivered and settled."""
+        self.backoff.worked()
+        if self.manifest.problem:
+            self._note("")
+
+    def _note(self, problem: str) -> None:
+        self.manifest = replace(self.manifest, problem=problem)
+        with contextlib.suppress(OSError):  # a note for `tupli spool status`; what it is about is told anyway
+            if (self.path / "manifest.json").exists():
+                self.manifest.write(self.path)
 
     def release(self) -> None:
         """Unlink what is acknowledged; the directory goes with the last of an ended stream."""
@@ -225,11 +279,18 @@ class StreamJob:
             self.remove()
 
     def remove(self) -> None:
-        """Remove the stream's directory: everything in it has been delivered."""
+        """Remove the stream's directory, if everything in it has been delivered; else leave it, and say so."""
         with self._covering:
+            self._stranded = [segment for file in self.path.glob("*.seg") if (segment := _undelivered(file))]
+            if self._stranded:
+                tell(
+                    f"the spool holds {self.unacknowledged} rows that were not sent; they stay in {self.path}"
+                )
+                self.let_go()
+                return
             for name in ("state.json", "manifest.json", "lock"):
                 (self.path / name).unlink(missing_ok=True)
-            for leftover in self.path.glob("*.s*"):
+            for leftover in (*self.path.glob("*.s*"), *self.path.glob("*.new")):
                 leftover.unlink(missing_ok=True)
         self.lock.close()
         with contextlib.suppress(OSError):
@@ -238,6 +299,7 @@ class StreamJob:
 
     def let_go(self) -> None:
         """Leave the stream in the spool for whoever comes next."""
+        self.left = True
         self.lock.close()
 
     def wait_done(self, deadline: float) -> bool:
@@ -261,6 +323,16 @@ class StreamJob:
         self._segments.popleft()
         self.reader.next_segment()
         self._releasable.append((segment, self.reader.state(segment.number + 1)))
+
+
+def _undelivered(file: Path) -> Segment | None:
+    """The segment of a file that holds what the server has not acknowledged; None for any other file."""
+    try:
+        segment = Segment.open(file)
+    except (SegmentError, FileNotFoundError):
+        return None
+    rows, used, _ = segment.published()
+    return segment if (rows, used) > unpack_word(segment.acknowledged[0])[:2] else None
 
 
 def _size(outgoing: Outgoing) -> int:

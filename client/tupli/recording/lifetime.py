@@ -55,9 +55,10 @@ def _wait(job: StreamJob, stream: RecordingStream, deadline: float) -> None:
             break
     if not job.done.is_set():
         job.told = True
+        why, what = background().why(job), "tries them again" if job.backoff.failures else "delivers them"
         stream.warn(
-            f"{job.unacknowledged} rows are still in the spool {job.directory.root}; the next start or "
-            "`tupli spool flush` delivers them"
+            f"{job.unacknowledged} rows are still in the spool {job.directory.root}{f' ({why})' if why else ''}; "
+            f"the next start or `tupli spool flush` {what}"
         )
         return
     if job.rejected_events:
@@ -96,14 +97,19 @@ def _drain_at_exit() -> None:
         stream.finish("exit")
     bg = background()
     bg.hurry = True
-    left = 0
+    left, reasons = 0, dict[str, None]()
     for job in bg.jobs():
         while not job.wait_done(min(deadline, time.monotonic() + 0.1)):
-            if time.monotonic() >= deadline or bg.unreachable(job.transport) or job.blocked or not job.ended:
+            if time.monotonic() >= deadline or bg.why(job) or not job.ended:
                 left += 0 if job.told else job.unacknowledged
+                reasons |= {} if job.told else {bg.why(job): None}
                 break
     if left:
-        tell(f"{left} rows are still in the spool; the next start or `tupli spool flush` delivers them")
+        why = "; ".join(filter(None, reasons))
+        tell(
+            f"{left} rows are still in the spool{f' ({why})' if why else ''}; "
+            "the next start or `tupli spool flush` delivers them"
+        )
 
 
 def _in_child() -> None:

@@ -3,6 +3,7 @@
 import secrets
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tupli.errors import SpoolFull
@@ -11,26 +12,34 @@ from tupli.recording.job import StreamJob
 from tupli.spool.directory import NO_ROOM, SpoolDirectory
 from tupli.spool.manifest import Manifest
 from tupli.spool.owner import StreamLock, this_process
+from tupli.spool.segment import Segment
 from tupli.spool.writer import StreamWriter
 from tupli_schemas.ids import id_text, make_id
 
 
-def opened(config: RecordingConfig, slots: int) -> tuple[StreamJob, StreamWriter]:
-    """A stream of this process.
+def opened(
+    config: RecordingConfig, slots: int, on_segment: Callable[[Segment], None]
+) -> tuple[StreamJob, StreamWriter]:
+    """A stream of this process; `on_segment` is called with each segment before it is written.
 
     Raises:
         SpoolFull: There is no room for it.
         ValueError: The settings name no benchmark.
     """
     manifest = _manifest(config, slots)
+    lock = None
     try:
         path, lock = new_stream(config.directory, manifest)
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        raise SpoolFull(f"no room for a stream in {config.directory.root}: {error.strerror}") from error
-    writer = StreamWriter(config.directory, path, slots)
-    return StreamJob(config.transport, config.directory, path, manifest, lock, writer), writer
+        writer = StreamWriter(config.directory, path, slots)
+        writer.on_segment = on_segment
+        return StreamJob(config.transport, config.directory, path, manifest, lock, writer), writer
+    except BaseException as error:
+        if lock is not None:
+            _undo(path, lock)
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            told = f"no room for a stream in {config.directory.root}: {error.strerror}"
+            raise SpoolFull(told) from error
+        raise
 
 
 def new_stream(directory: SpoolDirectory, manifest: Manifest) -> tuple[Path, StreamLock]:
@@ -40,11 +49,15 @@ def new_stream(directory: SpoolDirectory, manifest: Manifest) -> tuple[Path, Str
     try:
         lock.acquire()
         manifest.write(path)
-    except OSError:
-        lock.close()
-        shutil.rmtree(path, ignore_errors=True)
+        return path, lock
+    except BaseException:  # Ctrl-C too
+        _undo(path, lock)
         raise
-    return path, lock
+
+
+def _undo(path: Path, lock: StreamLock) -> None:
+    lock.close()
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _manifest(config: RecordingConfig, slots: int) -> Manifest:

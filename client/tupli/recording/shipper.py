@@ -2,21 +2,21 @@
 
 They are daemons shared by all streams. They are three because a request may hang for as long as the network
 likes, and because each call that gives up the interpreter may have to wait some milliseconds for it behind an
-environment that computes: checksums take a hundred such calls, and meanwhile the next segment is needed. The
-environment's threads never wait for any of them.
+environment that computes: checksums take a hundred such calls, and meanwhile the next segment is needed. No
+thread of an environment waits for the network; for a segment it does, where it is faster than they are made.
 """
 
 import atexit
 import os
 import queue
-import random
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from typing import Final
 
-from tupli.errors import AuthError, SpoolFull, TransportError, TupliError
+from tupli.errors import AuthError, SpoolFull, TransportError
+from tupli.recording.backoff import Backoff, reason_of
 from tupli.recording.delivery import Item, deliver, framed
 from tupli.recording.flush import dead_jobs
 from tupli.recording.job import StreamJob
@@ -32,9 +32,8 @@ MIN_INTERVAL: Final = 0.05
 COVER_SECONDS: Final = 0.1
 CHECKSUM_SECONDS: Final = 1.0
 MAX_LINGER: Final = 2.0
-FIRST_BACKOFF: Final = 0.1
-MAX_BACKOFF: Final = 5.0
 AUTH_SECONDS: Final = 2.0
+MAX_RETRY_AFTER: Final = 60.0
 
 
 @dataclass
@@ -42,9 +41,7 @@ class _Server:
     """What is remembered of a transport: when to call it next."""
 
     transport: Transport
-    not_before: float = 0.0
-    failures: int = 0
-    told: str = ""
+    backoff: Backoff = field(default_factory=Backoff)
 
 
 class _Bell:
@@ -81,40 +78,50 @@ class Background:
         self._servers: dict[int, _Server] = {}
         self._woken = _Bell()
         self._entered = _Bell()
-        self._threads: list[threading.Thread] = []
+        self._threads: dict[str, threading.Thread] = {}
         self._adopted: set[tuple[str, str, str]] = set()
         self._to_adopt: list[tuple[SpoolDirectory, Transport]] = []
         self.hurry = False
 
     def add(self, job: StreamJob) -> None:
-        """Look after a stream from now on."""
+        """Look after a stream from now on; done again, it starts threads that an interruption left out."""
         with self._lock:
-            self._jobs.append(job)
-            if not self._threads:
-                for name, work in (
-                    ("tupli-shipper", self._ship_forever),
-                    ("tupli-segments", self._prepare_forever),
-                    ("tupli-checksums", self._cover_forever),
-                ):
-                    thread = threading.Thread(target=work, name=name, daemon=True)
-                    self._threads.append(thread)
+            if not (job in self._jobs or job.left or job.done.is_set()):
+                self._jobs.append(job)
+            for name, work in (
+                ("tupli-shipper", self._ship_forever),
+                ("tupli-segments", self._prepare_forever),
+                ("tupli-checksums", self._cover_forever),
+            ):
+                if name not in self._threads or not self._threads[name].is_alive():
+                    thread = threading.Thread(target=self._run, args=(name, work), name=name, daemon=True)
+                    self._threads[name] = thread
                     thread.start()
         self._woken.ring()
+
+    def _run(self, name: str, work: Callable[[], None]) -> None:
+        with self._lock:
+            mine = self._threads[name] is threading.current_thread()
+        if mine:  # else its start was interrupted, and another has its place
+            work()
 
     def adopt(self, directory: SpoolDirectory, transport: Transport) -> None:
         """Deliver, besides, what dead processes left in this spool for this server; looked for once."""
         key = (str(directory.root), transport.address, transport.identity)
         with self._lock:
             if key not in self._adopted:
-                self._adopted.add(key)
                 self._to_adopt.append((directory, transport))
+                self._adopted.add(key)
 
     def _adopt(self) -> None:
         while self._to_adopt:
             directory, transport = self._to_adopt.pop()
-            for job in dead_jobs(directory, transport):
+            problems: list[str] = []
+            for job in dead_jobs(directory, transport, problems):
                 with self._lock:
                     self._jobs.append(job)
+            for problem in problems:
+                tell(f"in the spool {directory.root}, {problem}")
 
     def wake(self) -> None:
         """Look now whether something should be shipped."""
@@ -136,10 +143,11 @@ class Background:
         with self._lock:
             return list(self._jobs)
 
-    def unreachable(self, transport: Transport) -> bool:
-        """Whether the last request to it failed."""
-        server = self._servers.get(id(transport))
-        return server is not None and server.failures > 0
+    def why(self, job: StreamJob) -> str:
+        """What keeps a stream in the spool; empty when nothing is known to be in the way."""
+        server = self._servers.get(id(job.transport))
+        of_server = server.backoff.reason if server is not None else ""
+        return job.manifest.benchmark.refused or job.backoff.reason or of_server
 
     # --- shipping ---------------------------------------------------------------------------------------
 
@@ -159,8 +167,8 @@ class Background:
         if not self.jobs():
             return IDLE_SECONDS
         now = time.monotonic()
-        turns = [server.not_before - now for server in self._servers.values() if server.not_before > now]
-        return min([POLL_SECONDS, *turns])
+        turns = [server.backoff.not_before - now for server in self._servers.values()]
+        return min([POLL_SECONDS, *(turn for turn in turns if turn > 0)])
 
     def ship_once(self, now: float) -> bool:
         """Send one request to each server that something is due for; true when there is more at once."""
@@ -171,51 +179,90 @@ class Background:
                 groups.setdefault(id(job.transport), []).append(job)
         for key, jobs in groups.items():
             server = self._servers.setdefault(key, _Server(jobs[0].transport))
-            if now >= server.not_before or (self.hurry and not server.failures):
+            if now >= server.backoff.not_before or (self.hurry and not server.backoff.failures):
                 more = self._ship(server, jobs) or more
         return more
 
     def _ship(self, server: _Server, jobs: list[StreamJob]) -> bool:
+        taken: dict[StreamJob, list[Item]] = {}
         try:
-            items = self._items([job for job in jobs if job.resolve_benchmark()])
-            linger = deliver(server.transport, items)
-        except (TransportError, AuthError) as error:
+            taken = self._items(jobs)
+            size = sum(item.size for items in taken.values() for item in items)
+            linger = self._deliver(server.transport, taken)
+        except Exception as error:  # noqa: BLE001 - a server's edge: whatever its transport meets, the others go on
             self._postpone(server, error)
+            self._settle(jobs, ())
             return False
-        finally:
-            self._settle(jobs)
-        server.failures, server.told = 0, ""
-        full = sum(item.size for item in items) >= REQUEST_BYTES
+        self._settle(jobs, taken)
+        if size:
+            server.backoff.worked()
+        full = size >= REQUEST_BYTES
         if not full:
-            server.not_before = time.monotonic() + min(max(linger / 1000.0, MIN_INTERVAL), MAX_LINGER)
+            pause = min(max(linger / 1000.0, MIN_INTERVAL), MAX_LINGER)
+            server.backoff.not_before = time.monotonic() + pause
         return full
 
-    def _items(self, jobs: list[StreamJob]) -> list[Item]:
-        """A request's events; the streams share it, each with its part of what it may hold."""
+    def _items(self, jobs: list[StreamJob]) -> dict[StreamJob, list[Item]]:
+        """A request's events; the streams share it, each with its part of what it may hold, if it can be read."""
         share = max(REQUEST_BYTES // max(len(jobs), 1), 64 * 1024)
-        return [item for job in jobs for item in framed(job, job.take(share))]
-
-    def _settle(self, jobs: list[StreamJob]) -> None:
+        out: dict[StreamJob, list[Item]] = {}
         for job in jobs:
+            try:
+                if job.resolve_benchmark():
+                    out[job] = framed(job, job.take(share))
+            except (TransportError, AuthError):
+                raise
+            except Exception as error:  # noqa: BLE001 - a stream's edge: what is wrong with one stops no other
+                job.failed(error)
+        return out
+
+    def _deliver(self, transport: Transport, taken: dict[StreamJob, list[Item]]) -> int:
+        """Deliver all in one request; where that meets something odd, each alone, and those that fail are left out."""
+        try:
+            return deliver(transport, [item for items in taken.values() for item in items])
+        except (TransportError, AuthError):
+            raise
+        except Exception as error:
+            sending = [job for job, items in taken.items() if items]
+            failed = _deliver_each(transport, sending) if len(sending) > 1 else dict.fromkeys(sending, error)
+            unsuspected = [job for job in sending if not job.backoff.failures]  # before this one
+            if unsuspected and failed.keys() >= set(unsuspected):
+                raise  # it is the server
+        for job, reason in failed.items():
+            job.failed(reason)
+            del taken[job]
+        return 0
+
+    def _settle(self, jobs: list[StreamJob], delivered: Collection[StreamJob]) -> None:
+        for job in jobs:
+            try:
+                job.release()
+                if job in delivered:
+                    job.worked()
+            except Exception as error:  # noqa: BLE001 - a stream's edge, as above
+                job.failed(error)
             for problem in job.problems:
                 tell(problem)
             job.problems.clear()
-            job.release()
             if job.done.is_set():
                 with self._lock:
-                    self._jobs.remove(job)
+                    if job in self._jobs:  # else it was forgotten meanwhile
+                        self._jobs.remove(job)
 
-    def _postpone(self, server: _Server, error: TupliError) -> None:
-        server.failures += 1
-        pause = min(FIRST_BACKOFF * 2 ** min(server.failures - 1, 10), MAX_BACKOFF)
-        pause *= random.uniform(0.7, 1.0)  # noqa: S311 - spreads clients, keeps no secret
+    def _postpone(self, server: _Server, error: Exception) -> None:
+        backoff, now = server.backoff, time.monotonic()
+        backoff.failed(now, reason_of(error))
+        if isinstance(error, TransportError):
+            after = min(error.retry_after or 0.0, MAX_RETRY_AFTER)
+            backoff.not_before = max(backoff.not_before, now + after)
+            return
+        told = f"shipping to {server.transport.address} met {backoff.reason}; it is tried again"
         if isinstance(error, AuthError):
-            pause = AUTH_SECONDS
-            if server.told != str(error):
-                server.told = str(error)
-                tell(f"the server asks for a credential ({error}); recording goes on into the spool")
-        after = error.retry_after if isinstance(error, TransportError) else None
-        server.not_before = time.monotonic() + max(pause, min(after or 0.0, 60.0))
+            backoff.not_before = now + AUTH_SECONDS
+            told = f"the server asks for a credential ({error})"
+        if backoff.told != told:
+            backoff.told = told
+            tell(f"{told}; recording goes on into the spool")
 
     # --- segments ---------------------------------------------------------------------------------------
 
@@ -249,6 +296,19 @@ class Background:
         except Exception as error:  # noqa: BLE001 - the thread's edge
             tell(f"{name} met {type(error).__name__}: {error}")
             time.sleep(1.0)
+
+
+def _deliver_each(transport: Transport, jobs: list[StreamJob]) -> dict[StreamJob, Exception]:
+    """Deliver what was taken, a request for each stream; the streams that fail, and why."""
+    failed: dict[StreamJob, Exception] = {}
+    for job in jobs:
+        try:
+            deliver(transport, framed(job, job.take(0)))
+        except (TransportError, AuthError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a stream's edge: what is wrong with one stops no other
+            failed[job] = error
+    return failed
 
 
 _background: Background | None = None

@@ -1,8 +1,7 @@
 """A recording stream: what one wrapper, single or vector, keeps between the environment and the spool.
 
-The environment's thread calls it; what it writes is read by the background thread. `guarded` is the one
-edge at which whatever goes wrong inside the recorder ends: the episode is aborted with the reason, and
-the run goes on.
+The environment's thread calls it; what it writes is read by the background threads. At `failed` ends
+whatever goes wrong inside the recorder: the episode is aborted with the reason, and the run goes on.
 """
 
 import abc
@@ -80,6 +79,10 @@ class RecordingStream(abc.ABC):
         self.writer = _NO_WRITER
         self.schema = None
         self.structures = None
+        self._described: Any = None
+        """What the segments tell of themselves that `schema` and `structures` are of."""
+        self._entered: Any = None
+        """The segment that `entered` was called for last."""
         self.job = None
         self._ordinal = 0
         self.episodes = [0] * self.slots
@@ -225,31 +228,38 @@ class RecordingStream(abc.ABC):
         """
         while self.job is None:
             try:
-                self._open_stream()
+                self.job, self.writer = opened(self.config, self.slots, self._on_segment)
             except SpoolFull:
                 if not self._wait():
                     raise
+        self.writer.begin(schema.layout, {"step_schema": schema.to_json()}, wait=self._wait)
+        self._described = None  # Ctrl-C may come between any two lines, see `rollback`
         self.schema = schema
         self.structures = (
             group_structure(schema, "observation"),
             group_structure(schema, "action"),
             group_structure(schema, "extra"),
         )
-        self.writer.begin(schema.layout, {"step_schema": schema.to_json()}, wait=self._wait)
+        self._described = self.writer.segment.meta
         if self.writer.segment.shape.row_bytes > MAX_ROW_BYTES:
             raise SchemaMismatch(f"a step of {self.writer.segment.shape.row_bytes} bytes")
-
-    def _open_stream(self) -> None:
-        self.job, self.writer = opened(self.config, self.slots)
-        self.writer.on_segment = self._on_segment
-        background().add(self.job)
-        background().adopt(self.config.directory, self.config.transport)
+        self._tell_entered()
 
     def _on_segment(self, segment: Segment) -> None:
+        """The segment is written soon: by then its reader knows it, and there are threads that deliver it."""
         if self.job is not None:
             self.job.add_segment(segment)
+            self._look_after(self.job)
             background().entered()
+
+    def _look_after(self, job: StreamJob) -> None:
+        """See that the stream is delivered; also done again, what was interrupted the time before."""
+        background().add(job)
+        background().adopt(self.config.directory, self.config.transport)
+
+    def _tell_entered(self) -> None:
         self.entered()
+        self._entered = self.writer.segment
 
     def check_rows(self, row: int, end: int) -> None:
         """Check that each of these rows fits an event.
@@ -269,6 +279,7 @@ class RecordingStream(abc.ABC):
     def roll(self, heap: int = 0, control_size: int = 0) -> None:
         """Go on in the next segment; with `on_full="block"` waits for room."""
         self.writer.roll(heap=heap, control_size=control_size, wait=self._wait)
+        self._tell_entered()
 
     def relocate(self, heap: int = 0, control_size: int = 0) -> None:
         """Move the block that is being written to a new segment, because its bytes do not fit here."""
@@ -299,6 +310,11 @@ class RecordingStream(abc.ABC):
         if self.writer.opened:
             self._committed = self.writer.rollback() or self._committed
             self.episodes, self._ordinal = self._committed[0].copy(), self._committed[1]
+            segment = self.writer.segment
+            if self._described is not segment.meta:
+                self.schema = self.structures = None  # the next episode gets a step schema of its own
+            if self._entered is not segment:
+                self._tell_entered()
 
     def put_start(self, slot: int, *, seed: Any, options: Any, reset_info: bytes, started_at: int) -> None:
         """Append an episode's start; its first observation is at the slot's row of the next block.
@@ -450,6 +466,7 @@ class RecordingStream(abc.ABC):
         if self.job is None:
             return
         try:
+            self._look_after(self.job)
             self.writer.finish()
             self.job.keep_checksums()
         except Exception as error:  # noqa: BLE001 - as above; what has no checksum is only not believed after a reboot

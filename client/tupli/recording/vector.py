@@ -3,8 +3,7 @@
 What an autoreset makes of a step depends on the mode:
 
 - `next_step`: the step that ends an episode returns its final observation. The slot's next row is no
-  transition (the
-  action is ignored): what it returns is the next episode's first observation and reset info.
+  transition (the action is ignored): what it returns is the next episode's first observation and reset info.
 - `same_step`: the observation is already the next episode's; the final one is in the infos.
 - `disabled`: the caller resets ended slots (`options={"reset_mask": ...}`).
 """
@@ -458,9 +457,10 @@ class VectorStream(RecordingStream):
         now, row = time.time_ns(), self.writer.row
         end = row + self.slots
         old = self.writer.segment
-        # Of these rows only the observations go on; copied, for the flags and slots here are the final
-        # rows' now.
-        block = {n: v.copy() for n, v in block_of(old, row, self.slots).items() if n.startswith("o")}
+        # Of these rows only the observations go on, and in the middle of a step what was chosen on them; copied,
+        # for the flags and slots here are the final rows' now.
+        groups = ("o", "a", "x") if self.state == BUSY else ("o",)
+        block = {n: v.copy() for n, v in block_of(old, row, self.slots).items() if n.startswith(groups)}
         mark_final(old.columns, row, end, now)
         for slot in range(self.slots):
             if slot not in open_:

@@ -4,6 +4,7 @@ import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -22,7 +23,7 @@ _TIME: Final = struct.Struct("=q")
 
 @dataclass(frozen=True)
 class _Block:
-    """A column's part of a block: one value of each slot, in one piece. `at` and `row` are bytes."""
+    """A column's part of a block: one value of each slot. `at` and `row` are bytes from where and how far apart."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -49,9 +50,13 @@ def _closure(
     stream: VectorStream, env_step: VectorStep, put_observations: Put, put_actions: Put
 ) -> VectorStep:
     writer, segment, slots = stream.writer, stream.writer.segment, stream.slots
-    whole, published, last_row = segment.whole, segment.rows_word, writer.limit - 1 - 2 * slots
-    rewards_at, times_at, width = segment.places["reward"][0], segment.places["time"][0], 8 * slots
-    now, pack_time, f8, none = time.time_ns, _TIME.pack, np.dtype(np.float64), bytes(slots)
+    published, last_row, f8, none = (
+        segment.rows_word,
+        writer.limit - 1 - 2 * slots,
+        np.dtype(np.float64),
+        bytes(slots),
+    )
+    put_outcomes = _outcomes_putter(segment, slots)
     before, take = stream.before, stream.take
 
     def step(actions: Any) -> Any:
@@ -70,8 +75,8 @@ def _closure(
             stream.state = CAREFUL
             before(actions)
         result = env_step(actions)
-        if stream.state != BUSY:
-            take(result)
+        if stream.state != BUSY or writer.row != row or writer.segment is not segment:
+            take(result)  # something was told from inside the environment, or by another thread
             return result
         try:
             observations, rewards, terminated, truncated, infos = result
@@ -81,13 +86,10 @@ def _closure(
                 and terminated.tobytes() == none
                 and truncated.tobytes() == none
                 and rewards.dtype is f8
-                and rewards.ndim == 1
-                and len(raw := rewards.tobytes()) == width
+                and rewards.shape == (slots,)
                 and put_observations(row + slots, observations)
             ):
-                at = 8 * row
-                whole[rewards_at + at : rewards_at + at + width] = raw
-                whole[times_at + at : times_at + at + width] = pack_time(now()) * slots
+                put_outcomes(row, rewards)
                 published[0] = writer.row = row + slots
                 stream.state = RUN if row <= last_row and not stream.extra else CAREFUL
                 return result
@@ -97,6 +99,24 @@ def _closure(
         return result
 
     return step
+
+
+def _outcomes_putter(segment: Segment, slots: int) -> Callable[[int, Any], None]:
+    """What writes rewards and the time of a block from a row on."""
+    now, whole, pack_time, width = time.time_ns, segment.whole, _TIME.pack, 8 * slots
+    (rewards_at, step), (times_at, _) = segment.places["reward"], segment.places["time"]
+    reward_column, time_column = segment.columns["reward"], segment.columns["time"]
+
+    def put_bytes(row: int, rewards: Any) -> None:
+        at = 8 * row
+        whole[rewards_at + at : rewards_at + at + width] = rewards.tobytes()
+        whole[times_at + at : times_at + at + width] = pack_time(now()) * slots
+
+    def put_arrays(row: int, rewards: Any) -> None:
+        reward_column[row : row + slots] = rewards
+        time_column[row : row + slots] = now()
+
+    return put_bytes if step == 8 else put_arrays  # with one slot they stand in records
 
 
 def _block_of(segment: Segment, name: str, structure: Structure, slots: int) -> _Block | None:
@@ -134,4 +154,5 @@ def _putter(segment: Segment, name: str, block: _Block) -> Put:
             return True
         return False
 
-    return put_bytes if size <= SMALL else put_array
+    is_dense = row_size == dtype.itemsize * prod(shape[1:])  # else it stands in records: a vector of one slot
+    return put_bytes if is_dense and size <= SMALL else put_array

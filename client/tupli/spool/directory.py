@@ -5,10 +5,12 @@
 <root>/unproven/<stream id>.json, <stream id>-00000001.{seg,sum}
 """
 
+import contextlib
 import errno
 import hashlib
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +28,9 @@ FREE_SHARE: Final = 20
 """What is left to others: so many bytes of the disk, of a small one its twentieth part."""
 LOOK_SECONDS: Final = 5.0
 """For so long it counts what was seen."""
+PLENTY: Final = 256 << 20
+GIVEN_SHARE: Final = 4
+"""From so many free bytes on, and such a part of them, is given without another look."""
 _NETWORK: Final = frozenset(
     [
         "nfs",
@@ -73,8 +78,6 @@ class SpoolDirectory:
     def __init__(self, path: str | os.PathLike[str] | None = None, *, limit: int | None = None) -> None:
         self.root = Path(path) if path is not None else default_root()
         self.limit = limit if limit is not None else _limit_of_environment()
-        self._granted = 0
-        self._looked_at = -LOOK_SECONDS
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -120,26 +123,30 @@ class SpoolDirectory:
                 continue
         return total
 
+    @property
+    def _room(self) -> "_Room":
+        return _rooms.setdefault(str(self.root.absolute()), _Room())
+
     def make_room(self, size: int) -> None:
         """Check that a segment of `size` bytes may be added.
 
-        Where half of all room was free a moment ago, that is enough: each look at the file system gives up the
+        Where there was plenty a moment ago, that is enough (0009): each look at the file system gives up the
         interpreter, and a thread in the background may wait a tenth of a second until it has it back.
 
         Raises:
             SpoolFull: The limit or the disk has no room for it.
         """
-        if size > self._granted or time.monotonic() - self._looked_at > LOOK_SECONDS:
-            self.look(size)
-        self._granted -= size
+        if not self._room.take(size):
+            self._look(size)
 
-    def look(self, size: int = 0) -> None:
-        """See how much room there is, for `make_room` to know.
+    def look(self) -> None:
+        """See how much room there is, for `make_room` to know."""
+        with contextlib.suppress(SpoolFull):  # `make_room` says so to who needs some
+            self._look(0)
 
-        Raises:
-            SpoolFull: There is none for `size` bytes.
-        """
+    def _look(self, size: int) -> None:
         began = time.monotonic()
+        self._room.forget()
         used = self.used()
         if used + size > self.limit:
             told = f"the spool {self.root} holds {used} bytes of at most {self.limit}, and a segment needs {size}"
@@ -151,8 +158,38 @@ class SpoolDirectory:
                 f"the disk of the spool {self.root} is full: {disk.free} bytes are free, "
                 f"{size} are needed and {reserve} are left to others"
             )
-        self._granted = max(size, min(self.limit - used, disk.free - reserve) // 2)
-        self._looked_at = began
+        self._room.give(min(self.limit - used, disk.free - reserve) - size, began)
+
+
+class _Room:
+    """What all streams of this process may take of a spool without another look at it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._left = 0
+        self._seen_at = 0.0
+
+    def take(self, size: int) -> bool:
+        """Take some, if there is."""
+        with self._lock:
+            if size > self._left or time.monotonic() - self._seen_at > LOOK_SECONDS:
+                return False
+            self._left -= size
+            return True
+
+    def forget(self) -> None:
+        """Nothing is known."""
+        with self._lock:
+            self._left = 0
+
+    def give(self, free: int, seen_at: float) -> None:
+        """So many bytes were free: where they are plenty, a part of them; other processes may take theirs."""
+        with self._lock:
+            self._left, self._seen_at = (free // GIVEN_SHARE if free >= PLENTY else 0), seen_at
+
+
+_rooms: dict[str, _Room] = {}
+os.register_at_fork(after_in_child=_rooms.clear)
 
 
 def default_root() -> Path:

@@ -39,7 +39,7 @@ class BenchmarkState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """The manifest of one stream. `origin` is when the stream was made, in Unix nanoseconds."""
+    """The manifest of one stream. `problem` is why it could not be delivered when that was last tried."""
 
     stream: str
     address: str
@@ -53,6 +53,7 @@ class Manifest:
     versions: dict[str, str] = field(default_factory=dict)
     publish_in: tuple[str, ...] = ()
     ended: bool = False
+    problem: str = ""
 
     @property
     def stream_id(self) -> bytes:

@@ -1,9 +1,9 @@
 """The reading side of a stream's spool: from mapped rows to numbered events.
 
 Numbers come from walking the segments in their order (control records before the row they stand at, then
-rows), so they are the same however often a stream is read and wherever it is cut. Rows of a slot without
-an open episode are
-skipped: they are no transitions (the ignored step of a next-step autoreset, a paused recording).
+rows), so they are the same however often a stream is read and wherever it is cut. Rows of a slot without an
+open episode are skipped: they are no transitions (the ignored step of a next-step autoreset, a paused
+recording).
 """
 
 from collections.abc import Callable, Iterator
@@ -76,13 +76,30 @@ class StreamReader:
         return {slot: (state.episode, state.steps) for slot, state in states if state.episode}
 
     def read(self, segment: Segment, to_rows: int, to_control: int) -> Iterator[Outgoing]:
-        """The events between what was read and these positions of the segment."""
+        """The events between what was read and these positions of the segment.
+
+        What raises (there may be no memory) leaves the reader behind the last event that it gave.
+        """
         for record in list(control.decode(segment.control, self.control, to_control)):
             yield from self._read_rows(segment, min(record.row, to_rows))
             yield from self._read_control(segment, record)
         yield from self._read_rows(segment, to_rows)
 
+    def _whole(self, make: Callable[[], Outgoing | None]) -> Outgoing | None:
+        before = self.rows, self.control, self.next_number, self._slots.saved()
+        try:
+            return make()
+        except BaseException:
+            self.rows, self.control, self.next_number, slots = before
+            self._slots.restore(slots)
+            raise
+
     def _read_control(self, segment: Segment, record: Control) -> Iterator[Outgoing]:
+        outgoing = self._whole(lambda: self._of_control(segment, record))
+        if outgoing is not None:
+            yield outgoing
+
+    def _of_control(self, segment: Segment, record: Control) -> Outgoing:
         self.control = record.at + record.size
         event: Event
         if record.kind is Kind.START:
@@ -99,7 +116,7 @@ class StreamReader:
                 discarded=bool(record.flags & control.DISCARDED),
             )
         self.next_number += 1
-        yield Outgoing(event, self.rows, self.control)
+        return Outgoing(event, self.rows, self.control)
 
     def _started(self, segment: Segment, record: Control) -> EpisodeStarted:
         manifest = self.manifest()
@@ -150,12 +167,16 @@ class StreamReader:
     def _read_rows(self, segment: Segment, stop: int) -> Iterator[Outgoing]:
         """Events of the rows up to `stop`; no episode begins or ends between them."""
         while self.rows < stop:
-            start = self.rows
-            end = start + rows_within(segment, start, stop, self.record_bytes)
-            event = self._steps(segment, start, end)
-            self.rows = end
-            if event is not None:
-                yield Outgoing(event, end, self.control)
+            outgoing = self._whole(lambda: self._of_rows(segment, stop))
+            if outgoing is not None:
+                yield outgoing
+
+    def _of_rows(self, segment: Segment, stop: int) -> Outgoing | None:
+        start = self.rows
+        end = start + rows_within(segment, start, stop, self.record_bytes)
+        event = self._steps(segment, start, end)
+        self.rows = end
+        return None if event is None else Outgoing(event, end, self.control)
 
     def _steps(self, segment: Segment, start: int, end: int) -> StepsRecorded | None:
         flags, reward, slot = (segment.columns[name][start:end] for name in ("flags", "reward", "slot"))

@@ -48,12 +48,26 @@ class Slots:
         self._digests: list[EpisodeDigest | None] = [None] * self.count
         """None where it is not known: of an episode that began in an unlinked segment."""
         self._phase = 0
+        self._is_digesting = False
         self._waiting = _Waiting(self.count)
 
     def states(self) -> tuple[SlotState, ...]:
         """The slots' states, for the manifest."""
         values = zip(self.episodes.tolist(), self.steps.tolist(), self.returns.tolist(), strict=True)
         return tuple(SlotState(*value) for value in values)
+
+    def saved(self) -> Any:
+        """What `restore` goes back to."""
+        arrays = self.episodes.copy(), self.steps.copy(), self.returns.copy()
+        return *arrays, self._phase, self._digests.copy()
+
+    def restore(self, saved: Any) -> None:
+        """Forget what was counted since `saved`; digests that were left half-way are known no more."""
+        self.episodes, self.steps, self.returns, self._phase, self._digests = saved
+        if self._is_digesting:
+            self._is_digesting = False
+            self._digests = [None] * self.count
+            self._waiting.clear()
 
     def next_segment(self) -> None:
         """Blocks begin at row 0 of a segment."""
@@ -67,7 +81,9 @@ class Slots:
 
     def end(self, slot: int) -> tuple[int, float, str]:
         """The slot's episode is over: its steps, its return, and its digest (empty where it is not known)."""
+        self._is_digesting = True
         self._settle(slot)
+        self._is_digesting = False
         digest, self._digests[slot] = self._digests[slot], None
         self.episodes[slot] = 0
         told = digest.hexdigest() if digest is not None else ""
@@ -93,6 +109,11 @@ class Slots:
 
     def digest(self, columns: dict[str, Cells], body: bytes, counted: Counted, layout: Layout) -> None:
         """Bring the digests up to these rows, now or later; `body` are their bytes as they are sent."""
+        self._is_digesting = True
+        self._digest(columns, body, counted, layout)
+        self._is_digesting = False
+
+    def _digest(self, columns: dict[str, Cells], body: bytes, counted: Counted, layout: Layout) -> None:
         if counted.slots is None:
             digest = self._digests[0]
             if digest is not None:
@@ -175,9 +196,9 @@ class _Waiting:
     def __init__(self, slots: int) -> None:
         self._slots = slots
         self.layout = Layout((), ())
-        self._clear()
+        self.clear()
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
         self._batches: list[pa.RecordBatch] = []
         self._of: list[npt.NDArray[np.int64]] = []
         self._rows = self._bytes = 0
@@ -220,10 +241,10 @@ class _Waiting:
         order = np.argsort(of, kind="stable")
         order = order[order >= self._taken[of[order]]]
         if not len(order):
-            self._clear()
+            self.clear()
             return []
         cells = self._cells(order)
-        self._clear()
+        self.clear()
         present, starts = np.unique(of[order], return_index=True)
         ends = [*starts[1:].tolist(), len(order)]
         return [

@@ -49,10 +49,10 @@ class StreamWriter:
         self._path = path
         self._lock = threading.Lock()  # between the environment's thread and the one that prepares segments
         self._spare: Segment | None = None
-        self._number = 0
+        """Made, and not written yet; it stays here until it is entered, so that an interruption loses none."""
+        self._known = 0
+        """The number of the last segment that is the stream's; a spare has the next one."""
         self._size = MIN_SEGMENT
-        self._meta: dict[str, Any] = {}
-        self._layout = Layout((), ())
         self._closing: list[tuple[Segment, int, int]] = []
         self._goal: tuple[int, Any] = (0, None)
         """The word that the last `publish` was to store, and what it was given."""
@@ -61,6 +61,7 @@ class StreamWriter:
         """Of the segment before; None in the first."""
         self.slots = slots
         self.on_segment: Callable[[Segment], None] = _ignore
+        """Called with a segment before it is written; after an interruption perhaps again."""
         self.segment: Segment = _NO_SEGMENT
         self.row = self.limit = self.control_at = 0
         self.heap_at = HEAP_START
@@ -77,10 +78,7 @@ class StreamWriter:
         Raises:
             SpoolFull: There is no room.
         """
-        with self._lock:
-            self._discard_spare()
-            self._layout, self._meta = layout, meta | {"layout": layout.text}
-        self.roll(wait=wait)
+        self._go_on(layout, meta | {"layout": layout.text}, wait=wait)
 
     def roll(self, *, heap: int = 0, control_size: int = 0, wait: Callable[[], bool] = bool) -> None:
         """Go on in the next segment; the current one is closed at the next `publish`.
@@ -93,19 +91,9 @@ class StreamWriter:
         Raises:
             SpoolFull: There is no room.
         """
-        while True:
-            try:
-                with self._lock:
-                    segment = self._take(heap, control_size)
-                break
-            except SpoolFull:
-                if not wait():
-                    raise
-        if self.opened:
-            word = pack_word(self.row, self.control_at, closed=True)
-            self._closing.append((self.segment, word, self.heap_at))
-        self._enter(segment)
-        self.on_segment(segment)
+        self._go_on(
+            self.segment.shape.layout, self.segment.meta, heap=heap, control_size=control_size, wait=wait
+        )
 
     def prepare(self) -> None:
         """Make the next segment ahead of need (background thread).
@@ -113,11 +101,12 @@ class StreamWriter:
         Raises:
             SpoolFull: There is no room.
         """
-        if not self.opened or (self._heap_per_row is None and self._used() < PREPARE_AT):
+        segment = self.segment
+        if segment is _NO_SEGMENT or (self._heap_per_row is None and self._used() < PREPARE_AT):
             return
         with self._lock:
             if self._spare is None and not self._dropped:
-                self._spare = self._create(0)
+                self._spare = self._create(segment.shape.layout, segment.meta, 0)
 
     def put_bytes(self, raw: bytes) -> int:
         """Copy bytes into the heap; returns where they are.
@@ -177,7 +166,9 @@ class StreamWriter:
             for other in begun:
                 if other is not segment:
                     other.word[0] = pack_word(0, 0, closed=True)
-            self.limit = segment.shape.rows - 2 * self.slots + 1
+        self.limit = self.segment.shape.rows - 2 * self.slots + 1
+        if self._spare is not None and self._spare.number <= self._known:
+            self._discard_spare()  # it was on its way in
         self.row, self.control_at, _ = self.segment.published()
         # Steps that end nothing write no flags: what an interrupted end left there would be theirs.
         self.segment.columns["flags"][self.row : self.row + 2 * self.slots + 1] = 0
@@ -185,8 +176,9 @@ class StreamWriter:
 
     def finish(self) -> None:
         """Publish, and mark that nothing follows."""
-        self.publish()
-        self.segment.word[0] = pack_word(self.row, self.control_at, closed=True)
+        if self.opened:
+            self.publish()
+            self.segment.word[0] = pack_word(self.row, self.control_at, closed=True)
         self.drop_spare()
 
     def drop_spare(self) -> None:
@@ -195,37 +187,66 @@ class StreamWriter:
             self._dropped = True
             self._discard_spare()
 
-    def _take(self, heap: int, control_size: int) -> Segment:
-        spare, self._spare = self._spare, None
-        self.largest_control = max(self.largest_control, control_size)
-        if spare is not None and (
-            spare.shape.heap - HEAP_START < heap or spare.shape.control < self._control(spare)
-        ):
-            spare.unlink()
-            self._number -= 1
-            spare = None
-        return spare if spare is not None else self._create(heap)
+    def _go_on(
+        self,
+        layout: Layout,
+        meta: dict[str, Any],
+        *,
+        heap: int = 0,
+        control_size: int = 0,
+        wait: Callable[[], bool],
+    ) -> None:
+        while True:
+            try:
+                with self._lock:
+                    self._spare = segment = self._take(layout, meta, heap, control_size)
+                break
+            except SpoolFull:
+                if not wait():
+                    raise
+        # Ctrl-C may come between any two of these lines. The reader knows a segment before it is written.
+        self._known = segment.number
+        self.on_segment(segment)
+        if self.opened:
+            word = pack_word(self.row, self.control_at, closed=True)
+            self._closing.append((self.segment, word, self.heap_at))
+        self._enter(segment)
+        self._spare = None
 
-    def _create(self, heap: int) -> Segment:
+    def _take(self, layout: Layout, meta: dict[str, Any], heap: int, control_size: int) -> Segment:
+        """The segment that was made ahead, if it is of this layout and large enough; or a new one."""
+        self.largest_control = max(self.largest_control, control_size)
+        spare = self._spare
+        if (
+            spare is None
+            or spare is self.segment
+            or spare.meta is not meta
+            or spare.shape.heap - HEAP_START < heap
+            or spare.shape.control < self._control(spare)
+        ):
+            self._discard_spare()
+            return self._create(layout, meta, heap)
+        return spare
+
+    def _create(self, layout: Layout, meta: dict[str, Any], heap: int) -> Segment:
         try:
-            return self._create_of_size(heap)
+            return self._create_of_size(layout, meta, heap)
         except SpoolFull:
             if self._size == MIN_SEGMENT:
                 raise
             self._size = MIN_SEGMENT  # where there is little room, small segments are free again sooner
-            return self._create_of_size(heap)
+            return self._create_of_size(layout, meta, heap)
 
-    def _create_of_size(self, heap: int) -> Segment:
-        shape = self._plan(heap)
+    def _create_of_size(self, layout: Layout, meta: dict[str, Any], heap: int) -> Segment:
+        shape = self._plan(layout, heap)
         size = shape.offsets(4096)[3]
         self._directory.make_room(size)
-        path = self._path / f"{self._number + 1:08d}.seg"
+        path = self._path / f"{self._known + 1:08d}.seg"
         try:
-            segment = Segment.create(path, shape, self._meta)
+            segment = Segment.create(path, shape, meta)
         except OSError as error:
             raise SpoolFull(f"no segment of {size} bytes: {error.strerror}") from error
         segment.populate()  # takes long: interrupted, the next one takes its place under the same number
-        self._number += 1
         self._size = min(2 * self._size, MAX_SEGMENT)
         return segment
 
@@ -237,12 +258,12 @@ class StreamWriter:
         shape = self.segment.shape
         return max(self.row / max(shape.rows, 1), self.heap_at / max(shape.heap, 1))
 
-    def _plan(self, heap: int) -> SegmentShape:
+    def _plan(self, layout: Layout, heap: int) -> SegmentShape:
         per_row = self._heap_per_row or 0.0
         if self.opened and self.row and (not per_row or self._used() >= PREPARE_AT):
             per_row = self.heap_at / self.row
         shape = plan(
-            self._layout, self.slots, size=self._size, heap_per_row=per_row, start_bytes=self.largest_control
+            layout, self.slots, size=self._size, heap_per_row=per_row, start_bytes=self.largest_control
         )
         wanted = min(max(shape.heap, 2 * heap + HEAP_START), MAX_HEAP)
         return SegmentShape(shape.layout, shape.slots, shape.rows, shape.control, wanted)
@@ -256,10 +277,14 @@ class StreamWriter:
         self.limit = segment.shape.rows - 2 * self.slots + 1
 
     def _discard_spare(self) -> None:
-        if self._spare is not None:
-            self._spare.unlink()
-            self._spare = None
-            self._number -= 1
+        spare = self._spare
+        if spare is not None and spare is not self.segment:
+            if spare.number > self._known:
+                spare.unlink()
+            else:  # interrupted on its way in: it stays in the stream, empty
+                self.on_segment(spare)
+                spare.word[0] = pack_word(0, 0, closed=True)
+        self._spare = None
 
 
 class HeapFull(Exception):
@@ -274,6 +299,7 @@ class _NoSegment:
     """Stands for the segment before the first one."""
 
     shape = SegmentShape(Layout((), ()), 1, 0, 0, 0)
+    meta: Final[dict[str, Any]] = {}
     word = np.zeros(1, np.uint64)
 
 

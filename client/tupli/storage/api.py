@@ -195,9 +195,12 @@ class TupliAPIClient:
         Raises:
             NotFound, InvalidInput, Conflict: One of the episodes cannot be recorded, as in `record`; `place` begins
                 with its index (`episodes[3]`). Those before it are recorded, it and those behind it are not. The same
-                where the iterable itself raises. (Of an episode of more than 8 MiB a part may be left, as an open one.)
+                where the iterable itself raises: its error goes through, with a note if those before it could not be
+                recorded. (Of an episode of more than 8 MiB a part may be left, as an open one.)
             TransportError: The server could not be reached, and the message says from which index on; or all was
                 accepted, and half a minute long nothing more of it was visible.
+            KeyboardInterrupt: Of the caller or its iterable, as `GeneratorExit`: nothing more is sent, and what was not
+                sent by then (about a megabyte, or one episode) is not recorded.
         """
         delivery, ids = Delivery(self.transport), list[str]()
         benchmarks: dict[str, BenchmarkHeader] = {}
@@ -215,8 +218,10 @@ class TupliAPIClient:
                 for body in static.requests():
                     delivery.add(index, body)
                 ids.append(id_text(static.id))
-        finally:
-            delivery.flush()
+        except Exception as error:  # not Ctrl-C: who wants to leave does not wait for a server
+            delivery.flush_after(error)
+            raise
+        delivery.flush()
         return self._visible(ids)
 
     def _visible(self, ids: Sequence[str]) -> list[EpisodeHeader]:

@@ -14,6 +14,8 @@ POLL_SECONDS: Final = 0.05
 REQUEST_BYTES: Final = 1 << 20
 REQUEST_EPISODES: Final = 500
 """What is collected before it is sent; an episode that is larger goes alone."""
+MAX_RETRY_AFTER: Final = 60.0
+"""Seconds that a server may ask to wait between two attempts."""
 ASKED_IDS: Final = 200
 """Ids of one question."""
 
@@ -22,7 +24,7 @@ _Made = TypeVar("_Made")
 
 
 def send(transport: Transport, body: bytes) -> None:
-    """Deliver framed events, some seconds long again and again.
+    """Deliver framed events; again and again, some seconds apart or as many as the server asks for (60 at most).
 
     Raises:
         TransportError: The server cannot be reached. InvalidInput, NotFound, Conflict, AuthError: It refuses them.
@@ -33,7 +35,7 @@ def send(transport: Transport, body: bytes) -> None:
         except TransportError as error:
             if attempt + 1 == SEND_ATTEMPTS:
                 raise
-            time.sleep(error.retry_after or 0.1 * 2**attempt)
+            time.sleep(min(error.retry_after or 0.1 * 2**attempt, MAX_RETRY_AFTER))
         else:
             return
 
@@ -97,6 +99,13 @@ class Delivery:
         waiting, self._waiting, self._size = self._waiting, [], 0
         if waiting:
             self._send(waiting)
+
+    def flush_after(self, error: Exception) -> None:
+        """Send what waits, after an error that matters more than what this may meet: of that it gets a note."""
+        try:
+            self.flush()
+        except TupliError as second:
+            error.add_note(f"and what came before could not be recorded: {second}")
 
     def prepared(self, index: int, make: Callable[[], _Made]) -> _Made:
         """What `make` makes for an episode; its error names the episode, and what waits is sent before."""

@@ -14,8 +14,9 @@ import pyarrow as pa
 from tupli.errors import InvalidInput
 from tupli.models import Episode
 from tupli.spool.slots import sum_in_order
+from tupli.storage.allowed import allow, typed
 from tupli_schemas.digest import EpisodeDigest
-from tupli_schemas.errors import ContractError, SchemaMismatch
+from tupli_schemas.errors import SchemaMismatch
 from tupli_schemas.events import (
     MAX_RECORD_BYTES,
     BenchmarkRef,
@@ -30,12 +31,10 @@ from tupli_schemas.framing import Kind, encode_frame
 from tupli_schemas.ids import episode_id
 from tupli_schemas.spaces import Structure, step_schema_of, structure_of_values
 from tupli_schemas.steps import Cell, StepSchema, as_cells
-from tupli_schemas.structures import ArrayLeaf, DictNode, TupleNode
-from tupli_schemas.values import encode, from_tagged, to_tagged
+from tupli_schemas.values import encode, to_tagged
 
 ORDINAL: Final = 1
 MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024
-_CONTAINERS: Final[dict[str, type[Structure]]] = {"Dict": DictNode, "Tuple": TupleNode}
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,8 @@ def static_episode(
     """The events of an episode.
 
     `descriptor` is the benchmark's: where it has spaces, observations and actions have the dtypes and shapes that these
-    allow. (A live recording keeps what its environment gives, and warns.)
+    allow (ranges are not looked at), and Python's numbers and lists get the dtypes of the spaces. (A live recording
+    keeps what its environment gives, and warns.)
 
     Raises:
         InvalidInput: It has no steps, ends before its last step, its values do not fit together, or the benchmark's
@@ -125,8 +125,10 @@ def _rows(episode: Episode, now_ns: int, descriptor: Mapping[str, Any]) -> tuple
     """All rows, the final one last where there is one."""
     tuples, final = episode.tuples, episode.final_observation
     count = len(tuples) + (final is not None)
-    observations = [item.state for item in tuples] + ([final] if final is not None else [])
-    actions = [item.action for item in tuples]
+    spaces = descriptor.get("observation_space"), descriptor.get("action_space")
+    states = [item.state for item in tuples] + ([final] if final is not None else [])
+    observations = list(map(typed(spaces[0]), states))
+    actions = list(map(typed(spaces[1]), (item.action for item in tuples)))
     try:
         rewards = np.asarray([item.reward for item in tuples])
     except ValueError as error:  # lists of different lengths
@@ -135,8 +137,8 @@ def _rows(episode: Episode, now_ns: int, descriptor: Mapping[str, Any]) -> tuple
         raise InvalidInput("rewards are numbers", place="tuples.reward")
     try:
         observed, acted = _structure(observations), _structure(actions)
-        _allow(descriptor.get("observation_space"), observed, "observation")
-        _allow(descriptor.get("action_space"), acted, "action")
+        allow(spaces[0], observed, "observation")
+        allow(spaces[1], acted, "action")
         schema = step_schema_of(observed, acted, reward_dtype=_reward_dtype(rewards))
         leaves = _columns(observed, observations, count) + _columns(acted, actions, count)
     except SchemaMismatch as error:
@@ -178,65 +180,6 @@ def _kind(value: Any) -> Any:
     elif type(value) is int and -(2**63) <= value < 2**63:
         return int
     return id(value)
-
-
-def _allow(space: Any, structure: Structure, place: str) -> None:
-    """Compare a structure with the JSON of a space; what cannot be read or may hold anything allows all.
-
-    Raises:
-        InvalidInput: At a leaf of another kind, dtype or shape.
-    """
-    kind = space.get("type") if isinstance(space, Mapping) else None
-    if (inner := _inner(kind, space)) is not None:
-        node = structure.items if isinstance(structure, DictNode | TupleNode) else ()
-        parts = dict(node.items() if isinstance(node, Mapping) else enumerate(node))
-        if not isinstance(structure, _CONTAINERS[str(kind)]) or parts.keys() != inner.keys():
-            told = f"the benchmark's space is a {kind} of {list(inner)}, not {str(structure.to_json())[:500]}"
-            raise InvalidInput(told, place=place)
-        for name, part in parts.items():
-            _allow(inner[name], part, f"{place}.{name}" if kind == "Dict" else f"{place}[{name}]")
-    elif (wanted := _declared(kind, space)) is not None and not _holds(kind, wanted, structure):
-        found = "no array of one dtype and shape"
-        if isinstance(structure, ArrayLeaf):
-            found = f"{structure.dtype}{list(structure.shape)}"
-        raise InvalidInput(
-            f"{found}, where the benchmark's {kind} has {wanted[0]}{list(wanted[1])}", place=place
-        )
-
-
-def _inner(kind: Any, space: Any) -> dict[Any, Any] | None:
-    """The spaces inside one that has a structure of its own; None of others."""
-    try:
-        inner = dict(space["spaces"] if kind == "Dict" else enumerate(space["spaces"]))
-    except (KeyError, TypeError, ValueError):
-        return None
-    return inner if kind == "Tuple" or (kind == "Dict" and all(type(name) is str for name in inner)) else None
-
-
-def _declared(kind: Any, space: Any) -> tuple[np.dtype[Any], tuple[int, ...]] | None:
-    """Dtype and shape of a space of numbers; None for others."""
-    try:
-        if kind == "Box":
-            return np.dtype(space["dtype"]), tuple(space["shape"])
-        if kind == "Discrete":
-            return np.dtype(space.get("dtype", "<i8")), ()
-        if kind == "MultiDiscrete":
-            return np.dtype(space["dtype"]), np.shape(from_tagged(space["nvec"]))
-        if kind == "MultiBinary":
-            return np.dtype(np.int8), tuple(space["shape"])
-    except (KeyError, TypeError, ValueError, AttributeError, ContractError):
-        return None
-    return None
-
-
-def _holds(kind: Any, wanted: tuple[np.dtype[Any], tuple[int, ...]], structure: Structure) -> bool:
-    """Whether values of the structure are allowed: as Gymnasium's `contains` judges, and Python's numbers by kind."""
-    dtype, shape = wanted
-    if not isinstance(structure, ArrayLeaf) or structure.shape != shape:
-        return False
-    if structure.box == "python" or kind != "Box":
-        return structure.dtype.kind in ("iub" if dtype.kind in "iub" else "iubf")
-    return bool(np.can_cast(structure.dtype, dtype))
 
 
 def _columns(structure: Structure, values: Sequence[Any], count: int) -> list[pa.Array]:

@@ -46,6 +46,8 @@ def test_names_of_benchmarks() -> None:
 def test_wrong_input_names_its_place() -> None:
     with pytest.raises(InvalidInput, match="no column"):
         check_words(["rewards"])
+    with pytest.raises(InvalidInput, match="'rewards' is no column"):
+        check_words("rewards")
     with pytest.raises(InvalidInput, match="no status"):
         dataset("x", include=["finished"])
     with pytest.raises(InvalidInput, match="no filter"):
@@ -77,6 +79,7 @@ def test_a_change_keeps_the_kind_and_the_seed_and_not_what_was_loaded() -> None:
 
 def test_the_seeds_words_are_understood() -> None:
     assert check_words(["state", "terminal", "reward", "reward"]) == ("observation", "terminated", "reward")
+    assert check_words("state") == ("observation",)
 
 
 def test_a_parser_of_ones_own_gets_arrays_leaf_by_leaf() -> None:

@@ -39,6 +39,9 @@ class Sink:
     def rejected(self, outgoing: Outgoing, error: Any) -> None:
         raise AssertionError(error)
 
+    def benchmark_unknown(self, error: Any) -> None:
+        raise AssertionError(error)
+
 
 @given(SIZES)
 def test_the_parts_are_the_whole_and_few_and_large_ones_are_not_copied(sizes: list[list[int]]) -> None:

@@ -98,6 +98,10 @@ def test_any_text_is_a_filter_or_an_error(text: str) -> None:
         parse_expression(text)
 
 
+def test_a_backquote_of_a_name_is_doubled() -> None:
+    assert parse_expression("info.`a``.b` = 1") == (F("info", "a`.b") == 1)
+
+
 def test_nan_is_a_number() -> None:
     item = parse_expression("x < nan")
     assert isinstance(item, FilterLT)

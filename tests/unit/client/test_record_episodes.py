@@ -1,6 +1,7 @@
 """Many episodes of static data at once, over fakes of both sides."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -187,6 +188,45 @@ def test_an_error_of_the_iterable_goes_through_and_what_came_stands(
     with pytest.raises(ZeroDivisionError):
         storage.record_episodes(made())
     assert numbers(transport) == [0]
+
+
+def test_an_error_of_the_iterable_matters_more_than_the_servers(
+    storage: TupliAPIClient, transport: Faulty
+) -> None:
+    def made() -> Iterator[Episode]:
+        yield episode(0)
+        raise ZeroDivisionError
+
+    transport.gone_after = 0
+    with pytest.raises(ZeroDivisionError) as caught:
+        storage.record_episodes(made())
+    (note,) = caught.value.__notes__
+    assert "could not be recorded: episodes[0]: gone" in note
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, GeneratorExit, SystemExit])
+def test_nothing_is_sent_after_ctrl_c(
+    kind: type[BaseException], storage: TupliAPIClient, transport: Faulty
+) -> None:
+    def made() -> Iterator[Episode]:
+        yield episode(0)
+        raise kind
+
+    with pytest.raises(kind):
+        storage.record_episodes(made())
+    assert (transport.tried, transport.events) == (0, [])
+
+
+def test_a_server_makes_nobody_wait_for_long(transport: Faulty, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(_: object) -> None:
+        raise TransportError("busy", retry_after=waits.pop()) if waits else SystemExit
+
+    waits, slept = [None, 7.0, 86_400.0], list[float]()
+    transport.before_send = busy
+    monkeypatch.setattr(delivery, "time", SimpleNamespace(sleep=slept.append))
+    with pytest.raises(SystemExit):
+        delivery.send(transport, b"")
+    assert slept == [60.0, 7.0, 0.4]
 
 
 def test_what_stays_out_of_sight_is_told(

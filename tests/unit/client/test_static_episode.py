@@ -51,6 +51,70 @@ def test_arrays_become_numbered_events(*, final: bool) -> None:
     np.testing.assert_array_equal(np.concatenate(observed), np.array(states))
 
 
+def _first(values: list[object], space: object) -> tuple[np.dtype[np.generic], object]:
+    """The dtype of an observation's first leaf in the step schema, and its cells."""
+    tuples = [RLTuple(value, 0, 1.0, terminal=i == len(values) - 1) for i, value in enumerate(values)]
+    made = static_episode(
+        Episode("b", tuples=tuples), BENCHMARK, STREAM, 9, descriptor={"observation_space": space}
+    )
+    started, steps, _ = made.events
+    assert isinstance(started, EpisodeStarted)
+    assert isinstance(steps, StepsRecorded)
+    cell = started.step_schema.observation[0].cell
+    return cell.dtype, cells_of(steps.rows().column("o0"), cell).tolist()
+
+
+@pytest.mark.parametrize(
+    ("space", "values", "dtype", "cells"),
+    [
+        ("<f4", [[0.5, 1.0], [1, 2]], "f4", [[0.5, 1.0], [1.0, 2.0]]),
+        ("<f4", [(0.1, np.nan), [np.inf, True]], "f4", [[np.float32(0.1), np.nan], [np.inf, 1.0]]),
+        ("<f4", [np.ones(2, np.float32), [0.1, 0.2]], "f4", [[1.0, 1.0], np.array([0.1, 0.2], np.float32)]),
+        ("<f4", [[np.float32(0.1), np.float32(0.2)]], "f4", [np.array([0.1, 0.2], np.float32)]),
+        ("<f8", [[0.1, 0.2]], "f8", [[0.1, 0.2]]),
+        ("<f8", [[1, 2]], "f8", [[1.0, 2.0]]),
+        ("|u1", [[0, 255], [1.0, True]], "u1", [[0, 255], [1, 1]]),
+    ],
+)
+def test_lists_take_the_dtype_of_the_benchmarks_box(
+    space: str, values: list[object], dtype: str, cells: list[object]
+) -> None:
+    found = _first(values, {"type": "Box", "dtype": space, "shape": [2]})
+    assert found[0] == np.dtype(dtype)
+    np.testing.assert_array_equal(found[1], np.array(cells))
+
+
+def test_numbers_inside_dicts_and_tuples_take_the_dtypes_of_their_spaces() -> None:
+    inner = {"type": "Tuple", "spaces": [{"type": "Discrete", "n": 3, "dtype": "<i4"}]}
+    space = {"type": "Dict", "spaces": [["a", BOX], ["b", inner]]}
+    tuples = [RLTuple({"b": [2], "a": [0.1, 1, 2]}, 0, 1.0, terminal=True)]
+    lists = static_episode(
+        Episode("b", tuples=tuples), BENCHMARK, STREAM, 9, descriptor={"observation_space": space}
+    )
+    arrays = _of({"a": np.array([0.1, 1, 2], np.float32), "b": (np.int32(2),)}, 0)
+    same = static_episode(arrays, BENCHMARK, STREAM, 9, descriptor={"observation_space": space})
+    assert isinstance(lists.events[0], EpisodeStarted)
+    assert isinstance(same.events[0], EpisodeStarted)
+    assert lists.events[0].step_schema.observation == same.events[0].step_schema.observation
+    assert isinstance(lists.events[1], StepsRecorded)
+    assert isinstance(same.events[1], StepsRecorded)
+    assert lists.events[1].body == same.events[1].body
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        ("<f4", [1e300, 0.0]), ("|u1", [256, 0]), ("|u1", [0.5, 0.0]), ("|u1", [-1, 0]), ("<i4", [2**31, 0]),
+        ("<f4", [2**2000, 0]), ("<f4", [[1.0], [1.0, 2.0]]), ("<f4", [np.float64(0.1), np.float64(0.2)]),
+        ("<f4", ["1", "2"]),
+    ],
+)  # fmt: skip
+def test_numbers_that_the_benchmarks_dtype_does_not_have_are_refused(dtype: str, value: object) -> None:
+    with pytest.raises(InvalidInput, match="where the benchmark's Box has") as caught:
+        _first([value], {"type": "Box", "dtype": dtype, "shape": [2]})
+    assert caught.value.place == "observation"
+
+
 def test_the_return_is_the_sum_in_step_order() -> None:
     rewards = [1e16, 1.0, -1e16, 0.25]
     tuples = [RLTuple([0.0], 0, reward, terminal=i == 3) for i, reward in enumerate(rewards)]

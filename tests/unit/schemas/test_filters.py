@@ -1,9 +1,10 @@
 """The filter tree, `F` and the JSON form."""
 
+import copy
 import datetime as dt
 import math
 import uuid
-from dataclasses import FrozenInstanceError, dataclass
+from dataclasses import FrozenInstanceError, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from tupli_schemas.filters import (
     FilterOR,
     parse_filter,
 )
+from tupli_schemas.paths import KeyPath, quoted, quoted_key, read_quoted
 
 A, B, C = FilterEQ("a", 1), FilterGT("b", 2), FilterNE("c", "x")
 
@@ -54,9 +56,9 @@ A, B, C = FilterEQ("a", 1), FilterGT("b", 2), FilterNE("c", "x")
         (F("x").exists(), FilterEXISTS("x")),
         (F("info", "TimeLimit.truncated") == 1, FilterEQ("info.TimeLimit%2Etruncated", 1)),
         (F("info.`TimeLimit.truncated`") == 1, FilterEQ("info.TimeLimit%2Etruncated", 1)),
-        (F("info", "`a.b`") == 1, FilterEQ("info.`a%2Eb`", 1)),
+        (F("info", "`a.b`") == 1, FilterEQ(KeyPath("info.`a%2Eb`"), 1)),
         (F("observation.`n.x`")[0] == 1, FilterEQ("observation.n%2Ex[0]", 1)),
-        (F("observation", "`n.x`")[0] == 1, FilterEQ("observation.`n%2Ex`[0]", 1)),
+        (F("observation", "`n.x`")[0] == 1, FilterEQ(KeyPath("observation.`n%2Ex`[0]"), 1)),
         (F("observation")[2] > 0, FilterGT("observation[2]", 0)),
         (F("observation")[0, 1] > 0, FilterGT("observation[0,1]", 0)),
         (A & B & C, FilterAND([A, B, C])),
@@ -72,6 +74,57 @@ A, B, C = FilterEQ("a", 1), FilterGT("b", 2), FilterNE("c", "x")
 def test_what_is_written_is_what_is_meant(written: BaseFilter, meant: BaseFilter) -> None:
     assert written == meant
     assert hash(written) == hash(meant)
+
+
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [
+        ("info.`TimeLimit.truncated`", "info.TimeLimit%2Etruncated"),
+        ("observation.`n.x`[0]", "observation.n%2Ex[0]"),
+        ("`odd.key`", "odd%2Ekey"),
+        ("info.`100%`.`a.b`", "info.100%25.a%2Eb"),
+        ("info.`a``.b`", "info.a`%2Eb"),
+        ("info.```x```", "info.`x`"),
+        ("info.a`b`c", "info.a`b`c"),
+        ("info.a`.b`", "info.a`.b`"),
+        ("info.`open", "info.`open"),
+        ("info.TimeLimit%2Etruncated", "info.TimeLimit%2Etruncated"),
+    ],
+)
+def test_every_filter_reads_a_key_as_f_does(written: str, path: str) -> None:
+    key = F(written)
+    assert key.key == path
+    for item, meant in [
+        (FilterEQ(written, 1), key == 1), (FilterNE(written, 1), key != 1), (FilterGT(written, 1), key > 1),
+        (FilterGEQ(written, 1), key >= 1), (FilterLT(written, 1), key < 1), (FilterLEQ(written, 1), key <= 1),
+        (FilterIN(written, [1]), key.isin([1])), (FilterBETWEEN(written, 0, 1), key.between(0, 1)),
+        (FilterEXISTS(written), key.exists()),
+    ]:  # fmt: skip
+        assert item == meant
+        assert item.to_json()["key"] == path
+        assert type(item.to_json()["key"]) is str
+
+
+@pytest.mark.parametrize("name", ["`a.b`", "a`b`c", "`", "``", "tick`.", "`a", "a.b", "100%", "%2E", "plain"])
+def test_a_name_with_backquotes_survives_whatever_is_done_with_its_filter(name: str) -> None:
+    item = F("info", name) == 1
+    path = item.key
+    assert replace(item, value=2).key == path
+    assert FilterNE(item.key, 1).key == path
+    assert copy.deepcopy(~item).filter.apply_prefix("episode").key == f"episode.{path}"  # type: ignore[attr-defined]  # a NOT
+    assert parse_filter(orjson.loads(orjson.dumps(item.to_json()))) == item
+    assert read_quoted(quoted(path)) == path
+    assert read_quoted(f"info.{quoted_key(name)}") == path
+
+
+def test_a_prefix_is_read_like_a_key() -> None:
+    assert A.apply_prefix("info.`b.c`") == FilterEQ("info.b%2Ec.a", 1)
+
+
+def test_a_backquote_in_json_is_a_letter() -> None:
+    item = parse_filter({"type": "EXISTS", "key": "info.`a.b`"})
+    assert item.to_json() == {"type": "EXISTS", "key": "info.`a.b`"}
+    assert item != FilterEXISTS("info.`a.b`")
 
 
 def test_apply_prefix_and_operators_leave_the_original_alone() -> None:
@@ -143,6 +196,8 @@ def test_python_logic_is_refused_with_what_to_write_instead(python: Any) -> None
         (lambda: F("") == 1, "key", "a key is text"),
         (lambda: F(3) == 1, "key", "a key is text"),  # type: ignore[arg-type]  # that is what is tested
         (lambda: FilterEQ("a" * 2_000, 1), "key", "1024"),
+        (lambda: FilterEQ(f"`{'.' * 1_000}`", 1), "key", "1024"),
+        (lambda: FilterEQ("``", 1), "key", "a key is text"),
         (lambda: FilterAND([]), "filters", "no conditions"),
         (lambda: FilterOR([A, "b"]), "filters[1]", "no condition"),  # type: ignore[list-item]  # as above
     ],

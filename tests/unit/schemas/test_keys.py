@@ -85,6 +85,10 @@ def test_known_keys_are_listed_as_they_are_written() -> None:
     with pytest.raises(UnknownKey, match=r"observation\.`a\.b`") as unknown:
         find_element(parse_key("observation.nope", Level.TUPLE), SCHEMA)
     assert "observation[0].x" in unknown.value.known
+    with pytest.raises(UnknownKey, match=r"'observation\.`a\.c`\[0\]' is no key"):
+        find_element(parse_key("observation.a%2Ec[0]", Level.TUPLE), SCHEMA)
+    with pytest.raises(FilterError, match=r"observation\.`a\.b`\[7\] .*observation\.`a\.b` has shape"):
+        find_element(parse_key("observation.a%2Eb[7]", Level.TUPLE), SCHEMA)
 
 
 @pytest.mark.parametrize("text", ["info", "extra", "episode", "info.", "reward[0]", "step.x"])

@@ -140,6 +140,26 @@ def test_masked_arrays_come_back_masked(value: Any) -> None:
     assert lossy(value) == []
 
 
+def test_an_element_behind_a_mask_comes_back_as_such_and_harms_nothing_beside_it() -> None:
+    behind = np.ma.masked_array([1.0, 2.0], mask=[True, False])[0]
+    back = decode(encode({"behind": behind, "x": 3}))
+    assert back["behind"] is np.ma.masked
+    assert back["x"] == 3
+    assert lossy({"behind": behind}) == []
+
+
+def test_a_masked_array_that_cannot_be_read_is_all_that_is_lost() -> None:
+    class Unreadable(np.ma.MaskedArray[Any, Any]):
+        def __getattribute__(self, name: str) -> Any:
+            if name == "fill_value":
+                raise RuntimeError("no")
+            return super().__getattribute__(name)
+
+    back = decode(encode({"broken": np.ma.masked_array([1.0]).view(Unreadable), "x": 3}))
+    assert type(back["broken"]) is Repr
+    assert back["x"] == 3
+
+
 def test_a_kind_of_masked_array_comes_back_as_one() -> None:
     back = decode(encode(np.ma.masked_array([1, 2], mask=[True, False]).view(Masked)))
     assert type(back) is np.ma.MaskedArray
@@ -166,7 +186,6 @@ def test_decoded_arrays_can_be_written() -> None:
         (collections.OrderedDict(a=1), [""], {"a": 1}),
         (collections.defaultdict(list, a=[1]), [""], {"a": [1]}),
         (np.ma.masked_array([1], mask=[True]).view(Masked), [""], None),
-        (np.ma.masked, [""], None),
     ],
 )
 def test_what_cannot_be_kept_is_listed_and_keeps_what_it_can(
