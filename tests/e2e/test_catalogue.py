@@ -110,7 +110,7 @@ def test_many_episodes_are_recorded_at_once(storage: TupliAPIClient) -> None:
 
     oversized = episode(0, metadata={"x": "y" * (13 << 20)})  # one event may have 12 MiB
     with pytest.raises(
-        tupli.InvalidInput, match=r"^episodes\[2\].*episodes\[0\] to episodes\[1\] are recorded"
+        tupli.InvalidInput, match=r"^episodes\[2\].*episodes\[0\] to episodes\[1\] are accepted"
     ):
         storage.record_episodes([episode(701), episode(702), oversized, episode(703)])
     assert len(data.preview()) in {700, 701, 702}  # accepted; visible in a moment

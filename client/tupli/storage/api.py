@@ -194,9 +194,10 @@ class TupliAPIClient:
 
         Raises:
             NotFound, InvalidInput, Conflict: One of the episodes cannot be recorded, as in `record`; `place` begins
-                with its index (`episodes[3]`). Those before it are recorded, it and those behind it are not. The same
-                where the iterable itself raises: its error goes through, with a note if those before it could not be
-                recorded. (Of an episode of more than 8 MiB a part may be left, as an open one.)
+                with its index (`episodes[3]`). Those before it are accepted, and visible a little later; it and those
+                behind it are not. The same where the iterable itself raises: its error goes through, with a note if
+                those before it could not be recorded. (Of an episode of more than 8 MiB a part may be left, as an
+                open one.)
             TransportError: The server could not be reached, and the message says from which index on; or all was
                 accepted, and half a minute long nothing more of it was visible.
             KeyboardInterrupt: Of the caller or its iterable, as `GeneratorExit`: nothing more is sent, and what was not

@@ -135,8 +135,8 @@ def _none_from(index: int) -> str:
 
 
 def _before(index: int) -> str:
-    return {0: "none is recorded before it", 1: "episodes[0] is recorded"}.get(
-        index, f"episodes[0] to episodes[{index - 1}] are recorded"
+    return {0: "none is accepted before it", 1: "episodes[0] is accepted"}.get(
+        index, f"episodes[0] to episodes[{index - 1}] are accepted"
     )
 
 

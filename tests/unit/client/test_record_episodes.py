@@ -141,14 +141,14 @@ def test_a_bad_episode_is_named_and_those_before_it_stand(
         storage.record_episodes([episode(0), episode(1), episode(2), bad, episode(4)])
     assert getattr(caught.value, "place", "") == place
     assert str(caught.value).count("episodes[3]") == 1
-    assert "episodes[0] to episodes[2] are recorded, this one and those behind it are not" in str(
+    assert "episodes[0] to episodes[2] are accepted, this one and those behind it are not" in str(
         caught.value
     )
     assert numbers(transport) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
-    ("index", "told"), [(0, "none is recorded before it"), (1, "episodes[0] is recorded")]
+    ("index", "told"), [(0, "none is accepted before it"), (1, "episodes[0] is accepted")]
 )
 def test_one_that_the_server_refuses_is_found_in_its_request(
     index: int, told: str, storage: TupliAPIClient, transport: Faulty
