@@ -15,6 +15,8 @@
 `TupliWarning` is what a run is told when recording met something that must not stop it.
 """
 
+from typing import Final
+
 from tupli_schemas.errors import TupliError
 from tupli_schemas.problems import Problem
 
@@ -33,6 +35,10 @@ __all__ = [
 ]
 
 
+MAX_PAUSE: Final = 60.0
+"""Seconds that a server may ask for before the next try."""
+
+
 class TransportError(TupliError):
     """The server cannot be reached, or asks to try again; `retry_after` in seconds, when it said so."""
 
@@ -41,6 +47,11 @@ class TransportError(TupliError):
     ) -> None:
         super().__init__(message, problem=problem)
         self.retry_after = retry_after
+
+    @property
+    def pause(self) -> float:
+        """Seconds to wait as the server asks, but no longer than a minute; 0 when it did not say."""
+        return min(self.retry_after or 0.0, MAX_PAUSE)
 
 
 class AuthError(TupliError):

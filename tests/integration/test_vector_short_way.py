@@ -108,3 +108,17 @@ def test_what_is_said_from_inside_a_step_moves_no_row(tmp_path: Path) -> None:
     for slot in range(2):
         run = [run for run in runs if run.start is not None and run.start.slot == slot][-1]
         check_run(run, slot, STEPS)
+
+
+def test_rewards_of_another_class_are_what_the_long_way_reads(tmp_path: Path) -> None:
+    """A masked array's bytes are its fill value where it is masked."""
+
+    class Masked(Plain):
+        def step(self, action: Any) -> Any:
+            observations, rewards, *rest = super().step(action)
+            return observations, np.ma.masked_array(rewards, mask=[True, False]), *rest
+
+    runs = recorded(Masked(2, 3), tmp_path, lambda _: None)
+    for slot in range(2):
+        (run,) = [run for run in runs if run.start is not None and run.start.slot == slot]
+        check_run(run, slot, STEPS)

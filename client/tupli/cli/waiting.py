@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tupli.cli.output import count
+from tupli.recording.backoff import reason_of
 from tupli.recording.flush import stream_status
 from tupli.spool.directory import SpoolDirectory
 from tupli.spool.manifest import Manifest, ManifestError
@@ -122,7 +123,7 @@ def cut_short(
         "rows": rows,
         "left": left.rows,
         "rejected": None,
-        "problems": [f"{type(error).__name__}: {error}".removesuffix(": ")],
+        "problems": [reason_of(error)],
     }
     told = (
         f"cut short: delivered {rows} of {count(before.mine.rows, 'row')}; {count(left.rows, 'row')} of "

@@ -21,6 +21,8 @@ from tupli_schemas.events import StepsRecorded, encode_event, encode_rows, event
 from tupli_schemas.framing import Kind, frame_parts
 from tupli_schemas.ids import id_text
 
+REQUEST_BYTES: Final = 4 << 20
+"""About what one request holds."""
 LARGE_PART: Final = 64 * 1024
 """Bytes from which a part of a request is worth a call of its own."""
 

@@ -7,14 +7,13 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import psutil
 
 from tupli.errors import AuthError, TransportError, TupliError
 from tupli.recording.backoff import reason_of
-from tupli.recording.delivery import deliver, framed
+from tupli.recording.delivery import REQUEST_BYTES, deliver, framed
 from tupli.recording.job import StreamJob
 from tupli.spool import control
 from tupli.spool.checksums import verified
@@ -28,8 +27,6 @@ from tupli.spool.segment import Segment, SegmentError
 from tupli.transport.base import Transport
 from tupli_schemas.errors import ContractError
 from tupli_schemas.events import EpisodeEnded, Event, StepsRecorded
-
-REQUEST_BYTES: Final = 4 << 20
 
 
 @dataclass

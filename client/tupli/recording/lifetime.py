@@ -100,9 +100,11 @@ def _drain_at_exit() -> None:
     left, reasons = 0, dict[str, None]()
     for job in bg.jobs():
         while not job.wait_done(min(deadline, time.monotonic() + 0.1)):
-            if time.monotonic() >= deadline or bg.why(job) or not job.ended:
-                left += 0 if job.told else job.unacknowledged
-                reasons |= {} if job.told else {bg.why(job): None}
+            why = bg.why(job)
+            if time.monotonic() >= deadline or why or job.blocked or not job.ended:
+                if not job.told:
+                    left += job.unacknowledged
+                    reasons[why] = None
                 break
     if left:
         why = "; ".join(filter(None, reasons))

@@ -17,14 +17,13 @@ from typing import Final
 
 from tupli.errors import AuthError, SpoolFull, TransportError
 from tupli.recording.backoff import Backoff, reason_of
-from tupli.recording.delivery import Item, deliver, framed
+from tupli.recording.delivery import REQUEST_BYTES, Item, deliver, framed
 from tupli.recording.flush import dead_jobs
 from tupli.recording.job import StreamJob
 from tupli.recording.telling import tell
 from tupli.spool.directory import SpoolDirectory
 from tupli.transport.base import Transport
 
-REQUEST_BYTES: Final = 4 << 20
 POLL_SECONDS: Final = 0.02
 IDLE_SECONDS: Final = 0.25
 MIN_INTERVAL: Final = 0.05
@@ -33,7 +32,6 @@ COVER_SECONDS: Final = 0.1
 CHECKSUM_SECONDS: Final = 1.0
 MAX_LINGER: Final = 2.0
 AUTH_SECONDS: Final = 2.0
-MAX_RETRY_AFTER: Final = 60.0
 
 
 @dataclass
@@ -253,8 +251,7 @@ class Background:
         backoff, now = server.backoff, time.monotonic()
         backoff.failed(now, reason_of(error))
         if isinstance(error, TransportError):
-            after = min(error.retry_after or 0.0, MAX_RETRY_AFTER)
-            backoff.not_before = max(backoff.not_before, now + after)
+            backoff.not_before = max(backoff.not_before, now + error.pause)
             return
         told = f"shipping to {server.transport.address} met {backoff.reason}; it is tried again"
         if isinstance(error, AuthError):

@@ -250,7 +250,6 @@ class RecordingStream(abc.ABC):
         if self.job is not None:
             self.job.add_segment(segment)
             self._look_after(self.job)
-            background().entered()
 
     def _look_after(self, job: StreamJob) -> None:
         """See that the stream is delivered; also done again, what was interrupted the time before."""
@@ -258,6 +257,7 @@ class RecordingStream(abc.ABC):
         background().adopt(self.config.directory, self.config.transport)
 
     def _tell_entered(self) -> None:
+        background().entered()  # not before: until then the segment that is entered is the spare one
         self.entered()
         self._entered = self.writer.segment
 

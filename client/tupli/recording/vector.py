@@ -97,10 +97,8 @@ class VectorStream(RecordingStream):
         chosen = np.ones(self.slots, bool) if mask is None else np.asarray(mask, bool)
         self._ended[chosen] = False
         self.extra = {}
-        was, self.state = (
-            self.state,
-            BUSY,
-        )  # until it is done: what is interrupted is forgotten by whatever comes next
+        was = self.state
+        self.state = BUSY  # until it is done: what is interrupted is forgotten by whatever comes next
         try:
             if mask is None or was == BUSY:
                 self.forget_held()

@@ -3,7 +3,6 @@
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
 
@@ -21,41 +20,24 @@ SMALL: Final = 1 << 14
 _TIME: Final = struct.Struct("=q")
 
 
-@dataclass(frozen=True)
-class _Block:
-    """A column's part of a block: one value of each slot. `at` and `row` are bytes from where and how far apart."""
-
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    at: int
-    row: int
-    size: int
-
-
 def make_vector_step(stream: VectorStream, env_step: VectorStep) -> VectorStep | None:
     """A vector step with recording around it, for the segment at hand; None when there is no short way."""
     if stream.structures is None or stream.schema is None or stream.schema.extra or not stream.short_way:
         return None
     segment, slots = stream.writer.segment, stream.slots
-    blocks = [
-        _block_of(segment, name, structure, slots)
-        for name, structure in zip(("o0", "a0"), stream.structures, strict=False)
-    ]
-    if blocks[0] is None or blocks[1] is None:
+    put_observations = _putter(segment, "o0", stream.structures[0], slots)
+    put_actions = _putter(segment, "a0", stream.structures[1], slots)
+    if put_observations is None or put_actions is None:
         return None
-    return _closure(stream, env_step, _putter(segment, "o0", blocks[0]), _putter(segment, "a0", blocks[1]))
+    return _closure(stream, env_step, put_observations, put_actions)
 
 
 def _closure(
     stream: VectorStream, env_step: VectorStep, put_observations: Put, put_actions: Put
 ) -> VectorStep:
     writer, segment, slots = stream.writer, stream.writer.segment, stream.slots
-    published, last_row, f8, none = (
-        segment.rows_word,
-        writer.limit - 1 - 2 * slots,
-        np.dtype(np.float64),
-        bytes(slots),
-    )
+    published, last_row, none = segment.rows_word, writer.limit - 1 - 2 * slots, bytes(slots)
+    array_type, f8, bool_dtype = np.ndarray, np.dtype(np.float64), np.dtype(bool)
     put_outcomes = _outcomes_putter(segment, slots)
     before, take = stream.before, stream.take
 
@@ -82,9 +64,11 @@ def _closure(
             observations, rewards, terminated, truncated, infos = result
             if (
                 not infos
-                # Of flags only those of one byte can be equal to as many zeros.
+                and terminated.dtype is bool_dtype
+                and truncated.dtype is bool_dtype
                 and terminated.tobytes() == none
                 and truncated.tobytes() == none
+                and rewards.__class__ is array_type
                 and rewards.dtype is f8
                 and rewards.shape == (slots,)
                 and put_observations(row + slots, observations)
@@ -119,27 +103,18 @@ def _outcomes_putter(segment: Segment, slots: int) -> Callable[[int, Any], None]
     return put_bytes if step == 8 else put_arrays  # with one slot they stand in records
 
 
-def _block_of(segment: Segment, name: str, structure: Structure, slots: int) -> _Block | None:
-    """Where a structure's blocks go, when it is one array a slot."""
+def _putter(segment: Segment, name: str, structure: Structure, slots: int) -> Put | None:
+    """What writes a block from a row on, when a structure is one array a slot.
+
+    It gives false, and nothing is written, when the value is not what it always was.
+    """
     if not isinstance(structure, ArrayLeaf) or structure.cell.is_opaque or name not in segment.places:
         return None
     if not structure.dtype.isnative or structure.box == "python":
         return None
-    at, row = segment.places[name]
-    return _Block(structure.dtype, (slots, *structure.shape), at, row, slots * row)
-
-
-def _putter(segment: Segment, name: str, block: _Block) -> Put:
-    """What writes a block from a row on; false, and nothing written, when it is not what it always was."""
-    array_type, dtype, shape, at, row_size, size = (
-        np.ndarray,
-        block.dtype,
-        block.shape,
-        block.at,
-        block.row,
-        block.size,
-    )
-    whole, column, slots = segment.whole, segment.columns[name], shape[0]
+    array_type, dtype, shape = np.ndarray, structure.dtype, (slots, *structure.shape)
+    whole, column, (at, row_size) = segment.whole, segment.columns[name], segment.places[name]
+    size = slots * row_size
 
     def put_bytes(row: int, value: Any) -> bool:
         if value.__class__ is array_type and value.dtype is dtype and value.shape == shape:
@@ -154,5 +129,7 @@ def _putter(segment: Segment, name: str, block: _Block) -> Put:
             return True
         return False
 
-    is_dense = row_size == dtype.itemsize * prod(shape[1:])  # else it stands in records: a vector of one slot
+    is_dense = row_size == dtype.itemsize * prod(
+        structure.shape
+    )  # else it stands in records: a vector of one slot
     return put_bytes if is_dense and size <= SMALL else put_array

@@ -8,6 +8,8 @@ recording).
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -28,6 +30,8 @@ from tupli_schemas.events import (
     encode_rows,
 )
 from tupli_schemas.steps import StepSchema
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +86,10 @@ class StreamReader:
         """
         for record in list(control.decode(segment.control, self.control, to_control)):
             yield from self._read_rows(segment, min(record.row, to_rows))
-            yield from self._read_control(segment, record)
+            yield self._whole(partial(self._of_control, segment, record))
         yield from self._read_rows(segment, to_rows)
 
-    def _whole(self, make: Callable[[], Outgoing | None]) -> Outgoing | None:
+    def _whole(self, make: Callable[[], Read]) -> Read:
         before = self.rows, self.control, self.next_number, self._slots.saved()
         try:
             return make()
@@ -93,11 +97,6 @@ class StreamReader:
             self.rows, self.control, self.next_number, slots = before
             self._slots.restore(slots)
             raise
-
-    def _read_control(self, segment: Segment, record: Control) -> Iterator[Outgoing]:
-        outgoing = self._whole(lambda: self._of_control(segment, record))
-        if outgoing is not None:
-            yield outgoing
 
     def _of_control(self, segment: Segment, record: Control) -> Outgoing:
         self.control = record.at + record.size
@@ -167,7 +166,7 @@ class StreamReader:
     def _read_rows(self, segment: Segment, stop: int) -> Iterator[Outgoing]:
         """Events of the rows up to `stop`; no episode begins or ends between them."""
         while self.rows < stop:
-            outgoing = self._whole(lambda: self._of_rows(segment, stop))
+            outgoing = self._whole(partial(self._of_rows, segment, stop))
             if outgoing is not None:
                 yield outgoing
 

@@ -14,8 +14,6 @@ POLL_SECONDS: Final = 0.05
 REQUEST_BYTES: Final = 1 << 20
 REQUEST_EPISODES: Final = 500
 """What is collected before it is sent; an episode that is larger goes alone."""
-MAX_RETRY_AFTER: Final = 60.0
-"""Seconds that a server may ask to wait between two attempts."""
 ASKED_IDS: Final = 200
 """Ids of one question."""
 
@@ -35,7 +33,7 @@ def send(transport: Transport, body: bytes) -> None:
         except TransportError as error:
             if attempt + 1 == SEND_ATTEMPTS:
                 raise
-            time.sleep(min(error.retry_after or 0.1 * 2**attempt, MAX_RETRY_AFTER))
+            time.sleep(error.pause or 0.1 * 2**attempt)
         else:
             return
 
