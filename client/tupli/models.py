@@ -54,7 +54,7 @@ class Episode:
         are arrays of shape `(T+1, ...)` and `(T, ...)`, or dicts and tuples of such.
 
         Raises:
-            InvalidInput: The lengths do not fit together.
+            InvalidInput: The lengths do not fit together, or flags are none.
         """
         steps = len(rewards)
         counts = {"observations": _length(observations), "actions": _length(actions)}
@@ -197,7 +197,10 @@ def _named(terminated: Any, truncated: Any) -> tuple[tuple[str, Any], ...]:
 
 
 def _flags(flags: Any, steps: int, name: str) -> npt.NDArray[np.bool_]:
-    out = np.asarray(flags, bool)
+    given = np.asarray(flags)
+    if given.dtype.kind not in "biuf" or not np.isin(given, (0, 1)).all():
+        raise InvalidInput("flags are True and False, or 1 and 0", place=name)
+    out = given.astype(bool)
     if out.shape == ():
         return np.arange(steps) == steps - 1 if out else np.zeros(steps, bool)
     if out.shape != (steps,):

@@ -4,7 +4,7 @@ A command is appended as it is; whether it succeeded is what the projection (a p
 it. `command_id` is the caller's idempotency key: the same key by the same subject is the same command.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, Final
 
 import orjson
@@ -98,24 +98,47 @@ def decode_command(data: bytes) -> Command:
     """The command of its bytes.
 
     Raises:
-        EventError: They are none, or of a version that is not known here.
+        EventError: They are none, or of a version that is not known here; `place` names the member.
     """
     try:
         out = orjson.loads(data)
-        kind = COMMAND_TYPES[out["event"]]
-        if out["version"] != kind.VERSION:
-            raise EventError(f"unknown command {out['event']!r} version {out['version']!r}")
-        known = {f.name for f in fields(kind)}
-        members = {name: value for name, value in out["members"].items() if name in known}
-        if "benchmark" in members:
-            members["benchmark"] = parse_id(members["benchmark"])
-        if "ids" in members:
-            members["ids"] = tuple(parse_id(one) for one in members["ids"])
-        command = kind(**members)
-        _check(command)
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, InvalidId) as error:
-        raise EventError(f"not a catalogue command ({error!r})") from error
+    except orjson.JSONDecodeError as error:
+        raise EventError("is not JSON", place="body") from error
+    if not isinstance(out, dict):
+        raise EventError("is not an object", place="body")
+    name = out.get("event")
+    kind = COMMAND_TYPES.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise EventError(f"{name!r} is none of {', '.join(COMMAND_TYPES)}", place="event")
+    if out.get("version") != kind.VERSION:
+        raise EventError(f"{out.get('version')!r} of {name} is not known", place="version")
+    command = kind(**_members(kind, out.get("members")))
+    _check(command)
     return command
+
+
+def _members(kind: type[Command], given: Any) -> dict[str, Any]:
+    """The members that a kind of command has; others are from a newer writer."""
+    if not isinstance(given, dict):
+        raise EventError("is not an object", place="members")
+    members = {item.name: given[item.name] for item in fields(kind) if item.name in given}
+    for item in fields(kind):
+        if item.name not in given and item.default is MISSING and item.default_factory is MISSING:
+            raise EventError("is missing", place=item.name)
+    if "benchmark" in members:
+        members["benchmark"] = _id(members["benchmark"], "benchmark")
+    if "ids" in members:
+        if not isinstance(members["ids"], list):
+            raise EventError("is not a list of ids", place="ids")
+        members["ids"] = tuple(_id(one, f"ids[{index}]") for index, one in enumerate(members["ids"]))
+    return members
+
+
+def _id(value: Any, place: str) -> bytes:
+    try:
+        return parse_id(value)
+    except (InvalidId, TypeError, AttributeError) as error:
+        raise EventError(f"{str(value)[:100]!r} is no id", place=place) from error
 
 
 def _check(command: Command) -> None:

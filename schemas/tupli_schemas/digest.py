@@ -24,7 +24,6 @@ from tupli_schemas.errors import SchemaMismatch
 from tupli_schemas.steps import Layout
 
 CHUNK_STEPS: Final = 1_024
-DIGEST_BYTES: Final = 16
 _LEFT_OUT: Final = frozenset(("episode",))
 
 
@@ -51,43 +50,12 @@ class EpisodeDigest:
         self._next_step = 0
         self._chunk = 0
 
-    @staticmethod
-    def resume(layout: Layout, state: bytes) -> "EpisodeDigest":
-        """Go on from a `state`: the next row is step `next_step`.
-
-        Raises:
-            SchemaMismatch: The state is not of this layout.
-        """
-        digest = EpisodeDigest(layout)
-        row = DIGEST_BYTES * len(digest._done)
-        if len(state) % row:
-            raise SchemaMismatch(f"a state of {len(state)} bytes does not fit {layout.text!r}")
-        for start in range(0, len(state), row):
-            for i, chunks in enumerate(digest._done.values()):
-                at = start + i * DIGEST_BYTES
-                chunks.append(state[at : at + DIGEST_BYTES])
-        digest._chunk = len(state) // row
-        digest._next_step = digest._chunk * CHUNK_STEPS
-        return digest
-
-    @property
-    def next_step(self) -> int:
-        """The step index that must come next."""
-        return self._next_step
-
-    def state(self) -> bytes:
-        """The chunks that are complete, for `resume`.
-
-        Rows from step `CHUNK_STEPS * chunks` on come again then.
-        """
-        return b"".join(b"".join(of_chunk) for of_chunk in zip(*self._done.values(), strict=True))
-
     def update(self, batch: pa.RecordBatch) -> None:
         """Add rows of the episode (columns may be in any order, and more than the layout's).
 
         Raises:
-            SchemaMismatch: A column is missing or of another type, or steps do not go on from `next_step` one
-                by one.
+            SchemaMismatch: A column is missing or of another type, or steps do not go on from the last one
+                one by one.
         """
         rows, first = batch.num_rows, self._next_step
         cells = cells_of(batch, self._layout)

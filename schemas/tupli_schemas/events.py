@@ -4,6 +4,9 @@ Every item of a stream (start, row, end, amendment) takes the next number of one
 an event carries the numbers `[first, last]` that it covers. How rows are cut into events may differ on
 every attempt, the numbers never do.
 
+Every event says which benchmark it is for: a start whole, the others by `benchmark_id` (empty in those of older
+writers). A server that does not know it must not take the rest of an episode whose start another server has.
+
 An event's bytes are `head length u32 | head JSON | body`; only `StepsRecorded` has a body, an Arrow stream of
 one record batch. Evolution: a field may be added with a default; anything else is a new version.
 """
@@ -106,6 +109,7 @@ class StepsRecorded:
     last: int
     layout: str
     body: bytes = b""
+    benchmark_id: bytes = b""
 
     def rows(self) -> pa.RecordBatch:
         """The rows, validated: the schema equals the layout's, the batch is whole, nothing is compressed.
@@ -141,6 +145,7 @@ class EpisodeEnded:
     metadata: Any = None
     digest: str = ""
     discarded: bool = False
+    benchmark_id: bytes = b""
 
     @property
     def last(self) -> int:
@@ -160,6 +165,7 @@ class EpisodeAmended:
     episode: int
     metadata: Any = None
     discarded: bool = False
+    benchmark_id: bytes = b""
 
     @property
     def last(self) -> int:
@@ -183,8 +189,9 @@ def event_parts(event: Event) -> tuple[bytes, bytes]:
     """The event's bytes in two parts, so that a body is not copied: the head with its length; the body."""
     head: dict[str, Any] = {"event": event.NAME, "version": event.VERSION}
     for name in _MEMBERS[event.NAME]:
-        if name != "body":
-            head[name] = _to_json(getattr(event, name))
+        value = getattr(event, name)
+        if name != "body" and not (name == "benchmark_id" and not value):
+            head[name] = _to_json(value)
     raw = orjson.dumps(head, option=orjson.OPT_SORT_KEYS)
     return _HEAD.pack(len(raw)) + raw, event.body if isinstance(event, StepsRecorded) else b""
 
@@ -296,7 +303,7 @@ def _is_plain(name: str, value: Any) -> bool:
 def _read(name: str, value: Any, place: str) -> Any:
     where = f"{place}.{name}" if place else name
     try:
-        if name == "stream":
+        if name in ("stream", "benchmark_id"):
             return _known_id(value)
         if name == "benchmark":
             return BenchmarkRef.from_json(value)

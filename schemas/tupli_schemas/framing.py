@@ -36,6 +36,8 @@ class Kind(enum.IntEnum):
     ARROW = 3
     CLOSE = 4
     PROBLEM = 5
+    PART = 6
+    """A piece of a payload that is larger than a frame: it begins the payload of the next frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,19 @@ def frame_parts(kind: Kind, *payload: bytes | memoryview) -> tuple[bytes, *tuple
     """
     size = sum(map(len, payload))
     return _header(kind, 0, size, payload), *payload
+
+
+def message_parts(kind: Kind, payload: bytes) -> list[bytes | memoryview]:
+    """The frames of a payload of any size, one behind the other: PART frames, then the frame with the rest.
+
+    `PartJoiner` puts them together again.
+    """
+    view = memoryview(payload)
+    last = max(len(payload) - 1, 0) // MAX_FRAME_BYTES * MAX_FRAME_BYTES
+    out: list[bytes | memoryview] = []
+    for start in range(0, last, MAX_FRAME_BYTES):
+        out += frame_parts(Kind.PART, view[start : start + MAX_FRAME_BYTES])
+    return out + list(frame_parts(kind, view[last:]))
 
 
 def _header(kind: Kind, flags: int, raw_size: int, stored: Sequence[bytes | memoryview]) -> bytes:
@@ -224,6 +239,24 @@ class FrameReader:
     def _require(self, got: int, size: int) -> None:
         if got != size:
             raise FrameError(f"the body ends inside the frame ({got} bytes of it)", place=self._place)
+
+
+class PartJoiner:
+    """Puts the payloads of `message_parts` together; frames of one part go through as they are."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes | memoryview] = []
+
+    def payload(self, frame: Frame | View) -> bytes | memoryview | None:
+        """The whole payload that ends with this frame; None behind a PART, for more is to come."""
+        if frame.kind is Kind.PART:
+            self._parts.append(frame.payload)
+            return None
+        if not self._parts:
+            return frame.payload
+        whole = b"".join([*self._parts, frame.payload])
+        self._parts = []
+        return whole
 
 
 def decode_frames(body: bytes, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> list[Frame]:

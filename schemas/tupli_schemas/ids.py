@@ -46,11 +46,6 @@ def ordinal_of(episode: bytes) -> int:
     return int.from_bytes(check_id(episode)[12:], "big")
 
 
-def milliseconds_of(any_id: bytes) -> int:
-    """When the id was made, in Unix milliseconds, by the clock of whoever made it."""
-    return int.from_bytes(check_id(any_id)[:6], "big")
-
-
 def check_id(value: bytes) -> bytes:
     """The value itself, when it is 16 bytes.
 

@@ -45,14 +45,14 @@ def structure_of_value(value: Any) -> Structure:
     return _bounded(_of_value(value, 0))
 
 
-def structure_of_space(space: Any, sample: Any, *, graph: Callable[..., Any] = Graph) -> Structure:
-    """The structure of a sample that a space (its JSON, or None) declares; `graph` makes its graphs."""
-    return _bounded(_of_space(space, sample, 0, graph))
+def structure_of_space(space: Any, sample: Any) -> Structure:
+    """The structure of a sample that a space (its JSON, or None) declares."""
+    return _bounded(_of_space(space, sample, 0))
 
 
-def structure_of_values(space: Any, *samples: Any, graph: Callable[..., Any] = Graph) -> Structure:
+def structure_of_values(space: Any, *samples: Any) -> Structure:
     """The structure that holds all samples (of a first reset and a first step): their common type."""
-    first, *others = (structure_of_space(space, sample, graph=graph) for sample in samples)
+    first, *others = (structure_of_space(space, sample) for sample in samples)
     for other in others:
         first = join_structures(first, other)
     return first
@@ -171,19 +171,19 @@ def _of_array(array: np.ndarray[Any, Any], box: str) -> Structure:
     return ArrayLeaf(array.dtype, array.shape, box)
 
 
-def _of_space(space: Any, sample: Any, depth: int, graph: Callable[..., Any]) -> Structure:
+def _of_space(space: Any, sample: Any, depth: int) -> Structure:
     kind = space.get("type") if isinstance(space, dict) else None
     if kind in _VARYING or depth > _MAX_DEPTH:
         return ValueLeaf()
     if kind == "Graph" and isinstance(sample, tuple) and len(sample) == 3:
-        return GraphLeaf(graph)
+        return GraphLeaf()
     if kind == "Dict" and isinstance(sample, Mapping):
         inner = {key: item for key, item in space["spaces"] if type(key) is str}
         if inner.keys() == sample.keys():
-            return DictNode({k: _of_space(item, sample[k], depth + 1, graph) for k, item in inner.items()})
+            return DictNode({k: _of_space(item, sample[k], depth + 1) for k, item in inner.items()})
     if kind == "Tuple" and isinstance(sample, tuple | list) and len(sample) == len(space["spaces"]):
         pairs = zip(space["spaces"], sample, strict=True)
-        nodes = tuple(_of_space(item, value, depth + 1, graph) for item, value in pairs)
+        nodes = tuple(_of_space(item, value, depth + 1) for item, value in pairs)
         return TupleNode(nodes, is_list=isinstance(sample, list))
     return _of_value(sample, depth)
 

@@ -235,8 +235,8 @@ def test_other_bodies(headers: dict[str, str], place: str, server: ServerProcess
 @pytest.mark.parametrize(
     ("command", "status", "code", "place"),
     [
-        (b"{", 400, "invalid_request", ""),
-        (b'{"event":"Drop","version":1,"members":{}}', 400, "invalid_request", ""),
+        (b"{", 400, "invalid_request", "body"),
+        (b'{"event":"Drop","version":1,"members":{}}', 400, "invalid_request", "event"),
         (CreateBenchmark(command_id="", benchmark=NOWHERE, name="x"), 400, "invalid_request", "command_id"),
         (CreateBenchmark(command_id="a", benchmark=NOWHERE, name=""), 400, "invalid_request", "name"),
         (CreateBenchmark(command_id="a", benchmark=NOWHERE, name="a b"), 400, "invalid_request", "name"),

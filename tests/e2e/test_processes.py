@@ -105,6 +105,26 @@ def test_a_fork_with_a_vector_that_the_child_never_closes(server: TinyServer, tm
         check_walk(each)
 
 
+def test_a_child_records_nothing_of_a_slot_before_its_next_reset(server: TinyServer, tmp_path: Path) -> None:
+    run(processes.a_vector_that_forks_before_its_first_step, server, tmp_path)
+    runs = recorded_runs(server.kept.events)
+    assert actions_of(runs) == [[0, 1, 2], [0, 1, 2], [104, 105, 106], [108], [108]]
+    for each in runs:
+        check_walk(each)
+        assert each.observations[0][2] == 0
+    assert [each.start.seed for each in runs if each.start is not None and each.actions[0]] == [None] * 3
+
+
+def test_a_child_does_not_take_its_episode_for_the_parents(server: TinyServer, tmp_path: Path) -> None:
+    run(processes.a_fork_and_the_first_extra_fact, server, tmp_path)
+    runs = recorded_runs(server.kept.events)
+    assert actions_of(runs) == [[0, 1, 2, 3], [10], [200, 201, 202, 203, 204]]
+    for each in runs:
+        check_walk(each)
+        assert each.end is not None
+        assert not each.end.discarded
+
+
 def test_wrappers_in_threads(tmp_path: Path) -> None:
     """Two threads record at once, and one of them goes on with an environment that another began."""
     transport = FakeTransport()

@@ -11,11 +11,11 @@ import pytest
 from support.dead_spool import STEPS, dead_spool
 from support.loop_oracle import recorded_runs
 from tupli.errors import NotFound
-from tupli.recording import Recorder
+from tupli.recording import Recorder, job
 from tupli.recording.flush import flush_dead, status
 from tupli.spool.directory import SpoolDirectory
 from tupli.transport import FakeTransport
-from tupli_schemas.events import EpisodeStarted, Event
+from tupli_schemas.events import EpisodeStarted, Event, StepsRecorded
 from tupli_schemas.problems import Problem
 
 
@@ -30,6 +30,18 @@ def knowing(*names: str) -> Callable[[list[Event]], None]:
                 raise NotFound(problem.detail, place=place, problem=problem)
 
     return before_send
+
+
+def naming(event: Event) -> bytes:
+    """The benchmark that an event is for."""
+    return event.benchmark.id if isinstance(event, EpisodeStarted) else event.benchmark_id
+
+
+def refuse_all(events: list[Event]) -> None:
+    """Another server, that has none of the benchmarks."""
+    assert all(naming(event) == naming(events[0]) for event in events)
+    place = "events[0].benchmark_id"
+    raise NotFound("no", place=place, problem=Problem("unknown_benchmark", "no", place, members={"index": 0}))
 
 
 @pytest.fixture
@@ -79,3 +91,52 @@ def test_a_live_stream_stays_and_the_others_go_on(transport: FakeTransport, tmp_
     waiting = {one.benchmark: one.rows for one in status(tmp_path)}
     assert waiting == {"unknown": STEPS + 1}
     assert not list((tmp_path / "rejected").glob("*"))
+
+
+def test_in_the_middle_of_an_episode_another_server_gets_nothing_and_the_right_one_all(
+    transport: FakeTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "UNKNOWN_SECONDS", 0.3)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with Recorder("any", transport=transport, spool_dir=tmp_path) as rec:
+            rec.start(np.zeros(2))
+            walk(rec, 0, STEPS)
+            wait_for(lambda: len(rows_of(transport.events)) == STEPS)
+            transport.before_send = refuse_all
+            walk(rec, STEPS, 2 * STEPS)
+            wait_for(lambda: bool(status(tmp_path)[0].problem))
+            transport.before_send = lambda _: None  # it is back at its address
+            walk(rec, 2 * STEPS, 3 * STEPS)
+            wait_for(lambda: len(rows_of(transport.events)) == 3 * STEPS)
+            assert not status(tmp_path)[0].problem
+            rec.end()
+    assert rows_of(transport.events) == list(range(3 * STEPS))
+    assert len({naming(event) for event in transport.events}) == 1
+    assert len([one for one in told if "does not know benchmark" in str(one.message)]) == 1
+    assert not list((tmp_path / "rejected").glob("*"))
+
+
+def walk(rec: Recorder, first: int, end: int) -> None:
+    for step in range(first, end):
+        rec.step(step, np.zeros(2), 1.0, False, False)
+
+
+def rows_of(events: list[Event]) -> list[int]:
+    """The actions of all transitions, in the order they came."""
+    batches = [event.rows() for event in events if isinstance(event, StepsRecorded)]
+    return [
+        action
+        for batch in batches
+        for action, final in zip(
+            batch.column("a0").to_pylist(), batch.column("is_final").to_pylist(), strict=True
+        )
+        if not final
+    ]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.02)

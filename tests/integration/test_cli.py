@@ -359,6 +359,26 @@ def test_rebuild(run: Run, bench: str) -> None:
 
 def test_version(run: Run) -> None:
     assert run("--version").out == f"tupli {tupli.__version__}\n"
+    for flags in (("--version", "--json"), ("--json", "--version")):
+        assert run(*flags).json == {"version": tupli.__version__}
+
+
+def test_what_goes_wrong_is_json_where_that_is_asked_for(run: Run) -> None:
+    answer = run("episodes", "no-such", "--json")
+    error = orjson.loads(answer.err)["error"]
+    assert (answer.code, answer.out, error["type"]) == (1, "", "NotFound")
+    assert "no-such" in error["detail"]
+    error = orjson.loads(run("pull", "b", "-o", "x.csv", "--json", "--tuples", "F(").err)["error"]
+    assert (error["type"], error["problem"]) == ("ExpressionError", None)
+
+
+def test_a_seed_that_is_none_leaves_no_benchmark(run: Run) -> None:
+    answer = run("record", "CartPole-v1", "--benchmark", "negative", "--episodes", 1, "--seed", -1)
+    assert answer.code == 2
+    assert "--seed" in answer.err
+    assert "Traceback" not in answer.err
+    assert run("benchmarks", "--json").code == 0
+    assert "negative" not in {one["name"] for one in run("benchmarks", "--json").json}
 
 
 def test_up_is_the_server(tmp_path: Path, free_port: int) -> None:

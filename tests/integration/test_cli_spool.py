@@ -15,9 +15,14 @@ import pytest
 from support.dead_spool import STEPS, cover, damage, dead_spool, two_dead
 from support.tiny_server import TinyServer, tiny_server
 from tupli.cli.main import main
+from tupli.cli.waiting import Waiting, cut_short, look
+from tupli.errors import TransportError
 from tupli.recording import flush as flush_module
+from tupli.recording.flush import FlushReport
 from tupli.spool import owner as owner_module
-from tupli.transport import HttpTransport
+from tupli.spool.directory import SpoolDirectory
+from tupli.spool.manifest import Manifest
+from tupli.transport import FakeTransport, HttpTransport
 from tupli.transport.fake import refusal
 from tupli_schemas.events import Event, StepsRecorded
 
@@ -154,7 +159,7 @@ def test_a_server_that_goes_away_meanwhile_is_told_with_what_it_has(
     assert (code, report["streams"], report["elsewhere"]) == (1, 0, [])
     assert 30 < kept < STEPS
     assert (report["rows"], report["left"]) == (kept, STEPS + 1 - kept)
-    assert (report["steps"], report["episodes"]) == (None, None)
+    assert (report["steps"], report["episodes"], report["rejected"]) == (kept, 0, 0)
     assert "not now" in report["problems"][0]
     assert shown(run)["streams"][0]["rows"] == report["left"]
     server.fault, server.kept.after_send = "", lambda _: None
@@ -237,3 +242,29 @@ def test_what_somebody_else_recorded_is_told(dead: Path, run: Run, monkeypatch: 
     assert code == 0
     assert f"{STEPS} rows of 1 stream" in out
     assert "recorded as somebody else: set their TUPLI_TOKEN; deliver them with: tupli spool flush" in out
+
+
+def test_a_stream_that_dies_while_a_flush_is_cut_short_is_no_less_delivered() -> None:
+    report = FlushReport(streams=1, rows=5, steps=4, episodes=1)
+    left = Waiting("http://server", streams=3, rows=300, is_mine=True)
+    told, line = cut_short(report, left, TransportError("gone"), None)
+    assert (told["rows"], told["left"], told["streams"], told["steps"]) == (5, 300, 1, 4)
+    assert told["problems"] == ["TransportError: gone"]
+    assert line.startswith("cut short: delivered 5 of 305 rows; 300 rows of 3 streams stay in the spool")
+    assert report.problems == []
+
+
+def test_a_look_reads_each_manifest_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    transport = FakeTransport()
+    read: list[Path] = []
+    real = Manifest.read
+
+    def reading(path: Path) -> Manifest:
+        read.append(path)
+        return real(path)
+
+    with two_dead(tmp_path, transport) as dead:
+        monkeypatch.setattr(Manifest, "read", reading)
+        found = look(SpoolDirectory(tmp_path), transport)
+    assert (found.mine.streams, found.mine.rows, found.elsewhere) == (2, 2 * STEPS, ())
+    assert sorted(read) == sorted(dead)

@@ -13,10 +13,11 @@ from support.ingest_service import EVENTS, JSON, SETTINGS, Service, eventually
 from support.ingest_streams import BENCHMARK, LAYOUT, STREAM, RowItem, StreamOfItems, started, steps_event
 from tupli_ingest.adapters.data_lock import DataDirectoryBusy
 from tupli_ingest.app import build
-from tupli_schemas.catalog import CreateBenchmark, Delete, Publish
-from tupli_schemas.events import encode_rows
+from tupli_schemas.catalog import CreateBenchmark, Delete, Publish, encode_command
+from tupli_schemas.events import CATALOG_TOPIC, EpisodeAmended, EpisodeEnded, StepsRecorded, encode_rows
 from tupli_schemas.framing import Kind, encode_frame
-from tupli_schemas.ids import episode_id, id_text, make_id
+from tupli_schemas.ids import LOCAL_SUBJECT, episode_id, id_text, make_id
+from tupli_schemas.records import Envelope, NewRecord
 
 
 @pytest.fixture
@@ -62,6 +63,36 @@ def test_an_unknown_benchmark_is_refused_and_nothing_is_written(service: Service
     assert (document["place"], document["index"]) == ("events[0].benchmark.id", 0)
     assert service.parts.log.end("tupli.episodes.v1") == 0
     problem(service.http.get(f"/ingest/v1/streams/{id_text(STREAM)}"), 404, "unknown_stream")
+
+
+def test_steps_and_ends_for_an_unknown_benchmark_are_refused_too(service: Service) -> None:
+    """Their start is in another server's log: here they would be nobody's."""
+    _, steps, last, end = StreamOfItems().episode(1, 3).events(cut=3)
+    assert isinstance(steps, StepsRecorded)
+    assert isinstance(end, EpisodeEnded)
+    for event in (steps, end, EpisodeAmended(stream=STREAM, first=9, episode=1)):
+        document = problem(service.send([replace(event, benchmark_id=BENCHMARK)]), 404, "unknown_benchmark")
+        assert (document["place"], document["index"]) == ("events[0].benchmark_id", 0)
+    assert service.parts.log.end("tupli.episodes.v1") == 0
+    service.create()
+    assert service.send([replace(steps, benchmark_id=BENCHMARK), last]).status_code == 200
+
+
+def test_while_commands_are_read_an_unknown_benchmark_is_not_refused_but_asked_for_later(
+    service: Service,
+) -> None:
+    events = StreamOfItems().episode(1, 3).events()
+    with service.parts.projector.held():
+        command = CreateBenchmark(command_id="late", benchmark=BENCHMARK, name="bench")
+        envelope = Envelope(event=command.NAME, version=command.VERSION, subject=LOCAL_SUBJECT, received_at=1)
+        service.parts.log.append_now(
+            CATALOG_TOPIC, [NewRecord(LOCAL_SUBJECT, envelope, encode_command(command))]
+        )
+        answer = service.send([*events])
+        problem(answer, 503, "unavailable")
+        assert answer.headers["retry-after"]
+    service.settled()
+    assert service.send([*events]).status_code == 200
 
 
 def test_a_bad_event_names_its_index_and_nothing_is_written(service: Service) -> None:

@@ -68,7 +68,7 @@ def test_what_a_killed_process_left_is_covered_by_who_takes_it_over(
 ) -> None:
     with dead_spool(tmp_path):
         (job,) = dead_jobs(SpoolDirectory(tmp_path), Down())
-        job.keep_checksums()
+        job.upkeep.keep_checksums()
         job.let_go()
         monkeypatch.setattr(owner_module, "boot_id", lambda: "another boot")
         report = flush_dead(tmp_path, FakeTransport())

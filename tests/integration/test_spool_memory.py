@@ -66,7 +66,7 @@ def test_what_waits_for_its_turn_is_not_in_memory(tmp_path: Path) -> None:
         writer.publish()
         writer.roll()
         writer.publish()
-    job.let_pages_go()
+    job.upkeep.put_away()
     sizes = [resident(segment.path) / segment.size for segment in segments]
     assert sizes[0] > 0.5  # the next to be read
     assert max(sizes[1:]) < 0.2

@@ -109,3 +109,42 @@ def test_a_first_step_that_cannot_be_recorded_begins_nothing_later(
     assert [len(run.actions) for run in runs_of(transport, 0)] == [3]
     assert [run.observations[0].tolist() for run in runs_of(transport, 1)] == [[0.0]]
     assert runs_of(transport, 2) == []
+
+
+class Changing(gymnasium.vector.VectorWrapper):
+    """Gives observations of another type where it is told to."""
+
+    other = False
+
+    def _given(self, observations: Any) -> Any:
+        return observations.astype(str) if self.other else observations
+
+    def reset(self, **options: Any) -> Any:
+        observations, infos = super().reset(**options)
+        return self._given(observations), infos
+
+    def step(self, actions: Any) -> Any:
+        observations, *rest = super().step(actions)
+        return self._given(observations), *rest
+
+
+@pytest.mark.parametrize("begins", ["reset", "autoreset"])
+def test_a_beginning_of_another_type_given_up_twice_is_not_the_episode_before(
+    begins: str, transport: FakeTransport, tmp_path: Path
+) -> None:
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        with record(Changing(made()), "timed", transport=transport, spool_dir=tmp_path) as envs:
+            envs.reset()
+            step(envs, LENGTHS[0])
+            envs.env.other = True
+            if begins == "reset":
+                envs.reset()
+            else:
+                step(envs, 1)
+            for _ in range(2):
+                envs.annotate(0, late=True)
+                envs.discard_episode(0)
+    (run,) = runs_of(transport, 0)
+    assert run.end is not None
+    assert (run.end.terminated, run.end.discarded, run.amended) == (True, False, [])

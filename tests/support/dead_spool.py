@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,13 +47,20 @@ def dead_spool(folder: Path, size: int = 2, transport: Transport | None = None) 
 @contextmanager
 def two_dead(folder: Path, transport: Transport | None = None) -> Iterator[tuple[Path, Path]]:
     """The directories of two dead streams in one spool, in the order in which a flush delivers them."""
-    with (
-        dead_spool(folder, transport=transport) as first,
-        dead_spool(folder / "more", transport=transport) as made,
-    ):
-        second = made.rename(first.parent / made.name)
-        shutil.rmtree(folder / "more")
+    with many_dead(folder, 2, transport) as (first, second):
         yield first, second
+
+
+@contextmanager
+def many_dead(folder: Path, count: int, transport: Transport | None = None) -> Iterator[list[Path]]:
+    """The directories of several dead streams in one spool, in the order in which a flush delivers them."""
+    with ExitStack() as stack:
+        paths = [stack.enter_context(dead_spool(folder, transport=transport))]
+        for number in range(1, count):
+            made = stack.enter_context(dead_spool(folder / f"more{number}", transport=transport))
+            paths.append(made.rename(paths[0].parent / made.name))
+            shutil.rmtree(folder / f"more{number}")
+        yield sorted(paths)
 
 
 def damage(path: Path, what: str) -> None:

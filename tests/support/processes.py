@@ -90,6 +90,55 @@ def a_vector_and_a_fork(url: str, spool: str) -> None:
     envs.close()
 
 
+class Ends(Walk):
+    """Ends after `length` steps."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.length = length
+
+    def step(self, action: Any) -> Any:
+        observation, reward, _, _, info = super().step(action)
+        return observation, reward, self.count == self.length, False, info
+
+
+def a_vector_that_forks_before_its_first_step(url: str, spool: str) -> None:
+    """The child makes no reset of its own: its slots are reset one after the other, when their episodes end."""
+    vector = gym.vector.SyncVectorEnv([lambda: Ends(3), lambda: Ends(7)])
+    envs = record(vector, "walk", url=url, spool_dir=spool)
+    envs.reset(seed=7)
+    pid = os.fork()
+    for action in range(3) if pid else range(100, 109):
+        envs.step(np.full(2, action))
+    envs.close()
+    if pid == 0:
+        os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    sys.exit(os.waitstatus_to_exitcode(status))
+
+
+def a_fork_and_the_first_extra_fact(url: str, spool: str) -> None:
+    """The child tells it at the row where the parent's episode had begun."""
+    inner = Ends(4)
+    env = record(inner, "walk", url=url, spool_dir=spool)
+    env.reset()
+    walk(env, 0, 4)
+    env.reset()
+    walk(env, 10, 1)
+    pid = os.fork()
+    if pid == 0:
+        inner.length = 9
+        env.reset()
+        walk(env, 200, 5)
+        env.extra(logprob=-0.3)
+        walk(env, 205, 4)
+    env.close()
+    if pid == 0:
+        os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    sys.exit(os.waitstatus_to_exitcode(status))
+
+
 class Wide(Walk):
     """Observations of 8 kB, which are `count` everywhere."""
 

@@ -5,11 +5,12 @@ import warnings
 from collections.abc import Callable
 from typing import Annotated, Any
 
+import orjson
 import typer
 
 import tupli
 from tupli.cli import lists, pull, record, server
-from tupli.cli.output import stderr
+from tupli.cli.output import emit, stderr, wants_json
 from tupli.cli.spool import spool
 from tupli.errors import TupliError
 from tupli_schemas.errors import ContractError
@@ -39,7 +40,10 @@ for _command, (_name, *_others) in _COMMANDS:
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 -- Typer calls it with the value of the flag
     if wanted:
-        typer.echo(f"tupli {tupli.__version__}")
+        if wants_json():
+            emit({"version": tupli.__version__})
+        else:
+            typer.echo(f"tupli {tupli.__version__}")
         raise typer.Exit
 
 
@@ -49,6 +53,7 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the version as JSON.")] = False,
 ) -> None:
     """Record environments live, step by step, and pull back exactly the tuples you asked for."""
 
@@ -67,14 +72,27 @@ def _warn(
 
 
 def main() -> None:
-    """Run the command line; 1 for what did not work, with the reason on stderr."""
+    """Run the command line; 1 for what did not work, with the reason on stderr (as JSON behind `--json`)."""
     warnings.showwarning = _warn
     try:
         app()
     except (TupliError, ContractError, OSError) as error:
-        stderr.print(f"[bold red]error[/] {type(error).__name__}: ", end="")
-        stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        if wants_json():
+            sys.stderr.write(orjson.dumps({"error": _document(error)}).decode() + "\n")
+        else:
+            stderr.print(f"[bold red]error[/] {type(error).__name__}: ", end="")
+            stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
+
+
+def _document(error: Exception) -> dict[str, Any]:
+    """An error for programs: its class, what it says, and the server's problem document if that is where it is from."""
+    problem = getattr(error, "problem", None)
+    return {
+        "type": type(error).__name__,
+        "detail": str(error),
+        "problem": None if problem is None else problem.to_json(),
+    }
 
 
 if __name__ == "__main__":

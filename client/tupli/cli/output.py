@@ -52,6 +52,11 @@ def emit(value: Any) -> None:
     )
 
 
+def wants_json() -> bool:
+    """Whether the command line asks for JSON, which holds for what goes wrong as well."""
+    return "--json" in sys.argv
+
+
 def count(number: int, word: str) -> str:
     """A number of things, in words."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -20,7 +20,9 @@ def record(  # noqa: PLR0913 -- options of a command
     ],
     episodes: Annotated[int, typer.Option("--episodes", min=1, help="Episodes to record.")],
     num_envs: Annotated[int, typer.Option("--num-envs", min=1, help="Environments at once.")] = 1,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of environments and actions.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Seed of environments and actions.")
+    ] = None,
     autoreset: Annotated[
         str | None,
         typer.Option(

@@ -23,6 +23,8 @@ def up(
     host: Annotated[str, typer.Option("--host", help="Loopback only, until accounts exist.")] = "127.0.0.1",
     log_format: Annotated[str, typer.Option("--log-format", help="console or json.")] = "console",
     log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "info",
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --log-format json.")] = False,
 ) -> None:
     """Run Tupli in one process, on this machine, until Ctrl-C or SIGTERM."""
     if importlib.util.find_spec("tupli_standalone") is None or importlib.util.find_spec("chdb") is None:
@@ -36,7 +38,7 @@ def up(
         "--host",
         host,
         "--log-format",
-        log_format,
+        "json" if as_json else log_format,
         "--log-level",
         log_level,
     ]

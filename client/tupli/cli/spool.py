@@ -88,22 +88,22 @@ def flush(directory: DirectoryOption = None, url: UrlOption = None, *, as_json: 
     is for other servers is told, and stays); 1 when something stays, was refused now, or could not be proven whole.
     A flush that is cut short says what is delivered by then, and fails.
     """
-    from tupli.cli.waiting import Watched, cut_short, elsewhere_told  # noqa: PLC0415 -- as above
-    from tupli.recording.flush import flush_dead  # noqa: PLC0415 -- as above
+    from tupli.cli.waiting import cut_short, elsewhere_told, look  # noqa: PLC0415 -- as above
+    from tupli.recording.flush import FlushReport, flush_dead  # noqa: PLC0415 -- as above
     from tupli.spool.directory import SpoolDirectory  # noqa: PLC0415 -- as above
 
     root = SpoolDirectory(directory)
+    report = FlushReport()
     with closing(HttpTransport(url)) as transport:
-        watched = Watched(root, transport)
         try:
-            report = flush_dead(root, watched)
+            flush_dead(root, transport, report)
         except (KeyboardInterrupt, TupliError, OSError) as error:
-            left = watched.look()
-            told, line = cut_short(watched.first, left, error, directory)
+            left = look(root, transport)
+            told, line = cut_short(report, left.mine, error, directory)
             lines = [line, *elsewhere_told(left.elsewhere, directory)]
             _print(told, lines, left.elsewhere, as_json=as_json)
             raise
-        others = watched.look().elsewhere
+        others = look(root, transport).elsewhere
     steps, streams = count(report.steps, "step"), count(report.streams, "stream")
     first = f"delivered {steps} of {streams}; {count(report.episodes, 'episode')} ended with them"
     _print(asdict(report), [first, *elsewhere_told(others, directory)], others, as_json=as_json)

@@ -1,7 +1,8 @@
 """A dataset's answer as the server streams it: what one response's frames say, checked while they come.
 
     QUERY_HEADER {"type": "dataset", ...}    once, first
-    QUERY_HEADER {"type": "page", ...}       the episodes whose rows follow, and where to begin again
+    QUERY_HEADER {"type": "page", ...}       the episodes whose rows follow, and where to begin again; PART frames
+                                             before it, where it is larger than a frame
     ARROW                                    some of their rows; a complete Arrow stream
     ...
     CLOSE {"rows", "checksum", "cursor"}     or PROBLEM
@@ -20,7 +21,7 @@ import xxhash
 from tupli.datasets.port import Readable
 from tupli.errors import IntegrityError, TransportError, error_of
 from tupli_schemas.errors import FrameError, SchemaMismatch
-from tupli_schemas.framing import Frame, FrameReader, Kind, View, packed_checksum
+from tupli_schemas.framing import Frame, FrameReader, Kind, PartJoiner, View, packed_checksum
 from tupli_schemas.problems import Problem
 from tupli_schemas.steps import StepSchema
 
@@ -107,6 +108,7 @@ class Answer:
     rows: int = 0
     _checksum: Any = field(default_factory=xxhash.xxh3_64)
     _closed: bool = False
+    _parts: PartJoiner = field(default_factory=PartJoiner)
 
     def read(self, source: Iterable[bytes] | Readable) -> Iterator[Item]:
         """The items of the response, the closing one last.
@@ -133,7 +135,9 @@ class Answer:
                 self.rows += batch.num_rows
                 yield Rows(batch)
             return
-        yield self._message(frame.kind, _json(frame.payload))
+        payload = self._parts.payload(frame)
+        if payload is not None:
+            yield self._message(frame.kind, _json(payload))
 
     def _message(self, kind: Kind, data: dict[str, Any]) -> Item:
         if kind is Kind.PROBLEM:

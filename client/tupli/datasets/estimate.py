@@ -1,4 +1,4 @@
-"""What a dataset takes in memory, before it is fetched."""
+"""What a dataset takes in memory, before it is fetched, and how many rows are made room for at once."""
 
 from typing import Final
 
@@ -9,12 +9,21 @@ ROW_OVERHEAD: Final = 96
 OPAQUE_BYTES: Final = 64
 """What a cell of bytes is taken for."""
 
+MAX_ROOM_ROWS: Final = 65_536
+MAX_ROOM_BYTES: Final = 64 * 1024 * 1024
+
 _UNITS: Final = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def loaded_bytes(schema: StepSchema) -> int:
     """Bytes of a row that `load` fetches: observation and next observation, action, and the rest."""
     return ROW_OVERHEAD + 2 * _group_bytes(schema, "observation") + _group_bytes(schema, "action")
+
+
+def room_rows(schema: StepSchema) -> int:
+    """How many rows room is made for before anybody knows how many come: `MAX_ROOM_ROWS`, fewer where they are wide."""
+    row = loaded_bytes(schema) + _group_bytes(schema, "extra")
+    return max(min(MAX_ROOM_ROWS, MAX_ROOM_BYTES // row), 1)
 
 
 def size_text(size: int) -> str:

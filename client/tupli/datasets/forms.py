@@ -7,6 +7,7 @@ import numpy as np
 
 from tupli.datasets.loaded import Loaded
 from tupli.datasets.parsers import BaseTupleParser, NumpyTupleParser
+from tupli.datasets.query import check_batch_size
 from tupli.datasets.question import Question
 from tupli.models import EpisodeHeader, RLTuple
 
@@ -60,11 +61,16 @@ class LoadedForms(Question):
         return self._data.tuples
 
     def as_batch_generator(self, batch_size: int, shuffle: bool = False) -> Iterator[list[RLTuple]]:  # noqa: FBT001, FBT002 -- the seed's signature
-        """Lists of `batch_size` tuples of the loaded dataset."""
+        """Lists of `batch_size` tuples of the loaded dataset, the last one may have fewer.
+
+        Raises:
+            InvalidInput: `batch_size` is no whole number from 1.
+        """
+        size = check_batch_size(batch_size)
         tuples = self._data.tuples
         order = self._rng.permutation(len(tuples)) if shuffle else np.arange(len(tuples))
-        for start in range(0, len(order), batch_size):
-            yield [tuples[int(row)] for row in order[start : start + batch_size]]
+        starts = range(0, len(order), size)
+        return ([tuples[int(row)] for row in order[start : start + size]] for start in starts)
 
     def convert_to_tensors(self, parser: type[BaseTupleParser] = NumpyTupleParser) -> tuple[Any, ...]:
         """(observations, actions, rewards, terminals, timeouts) as the parser makes them.
@@ -82,7 +88,11 @@ class LoadedForms(Question):
         return self._data.d4rl()
 
     def convert_to_dataframe(self) -> Any:
-        """A pandas data frame, a row a tuple, arrays in cells."""
+        """A pandas data frame, a row a tuple, arrays in cells: `state action reward info terminal timeout episode step`.
+
+        Raises:
+            TupliError: pandas is not installed.
+        """
         return self._data.dataframe()
 
     @property

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, Final
 
 from tupli.errors import InvalidInput
@@ -109,11 +110,26 @@ def check_limit(value: int | None, place: str) -> int | None:
     """A limit of at least 0, or none.
 
     Raises:
-        InvalidInput: It is negative.
+        InvalidInput: It is negative, or no whole number.
     """
-    if value is not None and value < 0:
-        raise InvalidInput(f"{value} is not a number of rows", place=place)
+    if value is not None and (not _is_whole(value) or value < 0):
+        raise InvalidInput(f"{value!r} is not a number of rows", place=place)
     return value
+
+
+def check_batch_size(rows: Any) -> int:
+    """Rows of a batch, at least one.
+
+    Raises:
+        InvalidInput: There are none, or it is no whole number.
+    """
+    if not _is_whole(rows) or rows < 1:
+        raise InvalidInput(f"{rows!r} rows are no batch", place="batch_size")
+    return int(rows)
+
+
+def _is_whole(value: object) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Integral)
 
 
 def _json(item: BaseFilter | None) -> Any:

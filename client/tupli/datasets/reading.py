@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tupli.datasets.collect import Collector, empty_table
+from tupli.datasets.estimate import MAX_ROOM_ROWS, room_rows
 from tupli.datasets.port import QueryPort
 from tupli.datasets.predicate import Predicate
 from tupli.datasets.progress import Progress
@@ -19,9 +20,6 @@ from tupli_schemas.steps import StepSchema
 
 Ints = npt.NDArray[np.int64]
 Table = dict[str, Any]
-
-PART_ROWS = 65_536
-"""How many rows a Python filter sees at a time."""
 
 
 @dataclass(frozen=True)
@@ -98,15 +96,16 @@ class Reading:
 
     def parts(self, rows: int) -> Iterator[tuple[Table, Ints, Ints]]:
         """(table, episode, step) of `rows` rows at a time, the last ones fewer. Memory stays flat."""
-        parts = self._raw_parts(rows if self._predicate is None else PART_ROWS)
-        return parts if self._predicate is None else self._predicate.filtered(parts, rows)
+        if self._predicate is None:
+            return self._raw_parts(rows)
+        return self._predicate.filtered(self._raw_parts(None), rows)
 
     def episodes(self) -> Iterator[EpisodeData]:
         """Whole episodes, in the dataset's order; needs the default columns, infos and headers."""
         collector: Collector | None = None
         for block in self._blocks():
             if collector is None:
-                collector = Collector(self._schema, self._wanted, PART_ROWS)
+                collector = Collector(self._schema, self._wanted, self._room())
             collector.add(block)
             episode, _ = collector.places()
             done = int(np.searchsorted(episode, episode[-1])) if len(episode) else 0
@@ -123,13 +122,15 @@ class Reading:
             header = EpisodeHeader.from_json(self.stream.headers[int(episode[start])])
             yield _episode_data(header, rows)
 
-    def _raw_parts(self, rows: int) -> Iterator[tuple[Table, Ints, Ints]]:
+    def _raw_parts(self, rows: int | None) -> Iterator[tuple[Table, Ints, Ints]]:
+        """Parts of `rows` rows; of so many as room is made for, where it makes no difference (None)."""
         collector: Collector | None = None
         for block in self._blocks():
             if collector is None:
-                collector = Collector(self._schema, self._wanted, rows + len(block))
+                rows = self._room() if rows is None else rows
+                collector = Collector(self._schema, self._wanted, self._capacity(rows + len(block)))
             collector.add(block)
-            while collector.complete >= rows:
+            while rows is not None and collector.complete >= rows:
                 yield self._part(collector, rows)
         if collector is not None and collector.rows:
             yield self._part(collector, collector.rows)
@@ -148,17 +149,27 @@ class Reading:
             self._on_nothing()
 
     def _collector(self, check: Callable[[StepSchema | None, int], None] | None) -> Collector:
-        head = self.stream.head
-        most = head.tuples if head is not None else 0
         if check is not None:
-            check(self._schema, most)
-        # A filter may keep little of it: then the buffers grow with what comes.
-        known = self._query.tuple_filter is None and self._query.limit is None
-        return Collector(self._schema, self._wanted, most if known else min(most, PART_ROWS))
+            check(self._schema, self._most)
+        return Collector(self._schema, self._wanted, self._capacity(self._most))
+
+    def _capacity(self, rows: int) -> int:
+        """Room for `rows`, if they come for sure. A filter may keep little: then the buffers grow with what comes."""
+        is_sure = self._query.tuple_filter is None and self._query.limit is None
+        return min(rows, self._most) if is_sure else min(rows, self._room())
+
+    def _room(self) -> int:
+        """Rows to make room for where nobody knows how many come, at least one."""
+        return max(min(self._most, room_rows(self._schema)), 1)
+
+    @property
+    def _most(self) -> int:
+        """The most rows that can come."""
+        return self.stream.head.tuples if self.stream.head is not None else 0
 
     def _filtered_here(self, check: Callable[[StepSchema | None, int], None] | None) -> Pulled:
         tables: list[tuple[Table, Ints, Ints]] = []
-        for part in self.parts(PART_ROWS):
+        for part in self.parts(MAX_ROOM_ROWS):
             if check is not None and not tables and self.stream.head is not None:
                 check(self._schema, self.stream.head.tuples)
             tables.append(part)

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from tupli.datasets.answer import Answer, Close, Head, Page
 from tupli.datasets.port import QueryPort
-from tupli.errors import IntegrityError, TransportError
+from tupli.errors import Conflict, IntegrityError, TransportError
 from tupli_schemas.arrow_numbers import flat_numbers
 from tupli_schemas.ids import parse_id
 
@@ -98,6 +98,7 @@ class DatasetStream:
 
         Raises:
             TransportError: The server could not be reached, or broke off, too many times in a row.
+            Conflict: Episodes were deleted meanwhile.
             IntegrityError: What came is not what the server says that it sent.
         """
         while True:
@@ -165,6 +166,7 @@ class _Place:
     def __init__(self) -> None:
         self._page: Page | None = None
         self._index: dict[bytes, int] = {}
+        self._seen: set[int] = set()
         self._matched = 0
         self._last: tuple[int, int] | None = None
         self.pending = False
@@ -187,12 +189,23 @@ class _Place:
             self._last, self.pending = None, False
         self._page = page
         self._matched = 0
+        self._seen = set()
         self._index = {parse_id(text): page.first + i for i, text in enumerate(page.ids)}
 
     def check_page(self) -> None:
-        """Say that the page is over: every tuple that it announced must have come."""
-        if self._page is not None and self._page.rows is not None and self._matched != sum(self._page.rows):
-            raise IntegrityError(f"{self._matched} of the {sum(self._page.rows)} tuples of a page came")
+        """Say that the page is over: every tuple that it announced must have come.
+
+        Raises:
+            Conflict: All tuples of some episodes are gone.
+            IntegrityError: Others are missing.
+        """
+        page = self._page
+        if page is None or page.rows is None or self._matched == sum(page.rows):
+            return
+        gone = sum(rows for index, rows in enumerate(page.rows, page.first) if index not in self._seen)
+        if self._matched + gone == sum(page.rows):
+            raise Conflict("episodes of the dataset were deleted while it was read; read it again")
+        raise IntegrityError(f"{self._matched} of the {sum(page.rows)} tuples of a page came")
 
     def read(self, batch: pa.RecordBatch) -> Block:
         """The block of a batch."""
@@ -236,6 +249,7 @@ class _Place:
             runs = [self._index[pairs[start].tobytes()] for start in starts]
         except KeyError as error:
             raise IntegrityError("rows of an episode came that the page does not have") from error
+        self._seen.update(runs)
         return np.repeat(np.asarray(runs, np.int64), np.diff([*starts, count]))
 
 

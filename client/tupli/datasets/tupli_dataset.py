@@ -19,7 +19,7 @@ from tupli.datasets.estimate import loaded_bytes, size_text
 from tupli.datasets.forms import LoadedForms
 from tupli.datasets.loaded import Loaded
 from tupli.datasets.preview import Preview
-from tupli.datasets.query import check_include, named_benchmark
+from tupli.datasets.query import check_batch_size, check_include, named_benchmark
 from tupli.datasets.reading import EpisodeData, Reading
 from tupli.datasets.whole import WORDS, whole_episodes
 from tupli.datasets.words import DEFAULT_WORDS, check_words
@@ -121,9 +121,11 @@ class TupliDataset(LoadedForms):
             seed: Of the shuffle; that of `set_seed` when left out.
             columns: As for `to_numpy`.
             window: Rows that are shuffled together, four batches when left out; they are held in memory.
+
+        Raises:
+            InvalidInput: `batch_size` is no whole number from 1.
         """
-        if batch_size < 1:
-            raise InvalidInput(f"{batch_size} rows are no batch", place="batch_size")
+        check_batch_size(batch_size)
         words = DEFAULT_WORDS if columns is None else check_words(columns)
         seed = self._seed if seed is None else seed
         return Batches(lambda: self._reading(words), batch_size, shuffle=shuffle, seed=seed, window=window)

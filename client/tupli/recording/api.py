@@ -13,8 +13,8 @@ from typing import Any, Final, Self
 import gymnasium
 
 from tupli.errors import AuthError, Conflict, InvalidInput, TransportError, TupliError
-from tupli.names import checked_name
-from tupli.recording.config import OnFull, RecordingConfig, scopes_of
+from tupli.names import checked_name, scopes_of
+from tupli.recording.config import OnFull, RecordingConfig
 from tupli.recording.describe import versions_of
 from tupli.recording.lifetime import drain, watch
 from tupli.recording.single import SingleStream

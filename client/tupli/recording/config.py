@@ -1,6 +1,6 @@
 """What a recording is told once: where it goes, and what all its episodes have in common."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -55,10 +55,3 @@ class RecordingConfig:
     def __deepcopy__(self, _: Any) -> "RecordingConfig":
         """A copied environment shares the settings, the transport among them."""
         return self
-
-
-def scopes_of(publish_in: str | Sequence[str] | None) -> tuple[str, ...]:
-    """The scopes of one name, of several, or of none."""
-    if publish_in is None:
-        return ()
-    return (publish_in,) if isinstance(publish_in, str) else tuple(publish_in)

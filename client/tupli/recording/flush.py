@@ -4,7 +4,7 @@ Exactly once in effect: numbers come from the segments, so a repetition says the
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tupli.recording.delivery import REQUEST_BYTES, deliver, framed
 from tupli.recording.job import StreamJob
 from tupli.spool import control
 from tupli.spool.checksums import verified
-from tupli.spool.directory import SpoolDirectory
+from tupli.spool.directory import NO_FILES, SpoolDirectory
 from tupli.spool.layout import unpack_word
 from tupli.spool.manifest import Manifest, ManifestError
 from tupli.spool.owner import StreamLock
@@ -34,7 +34,7 @@ class FlushReport:
     """What a flush did.
 
     Attributes:
-        streams: That are gone from the spool. rows: Rows that were theirs: steps, and final observations.
+        streams: That are gone from the spool. rows: Rows that were settled now: steps, and final observations.
         episodes: Whose end was delivered now. steps: Transitions that were delivered now.
         left: Rows that stay, of this server and subject.
         rejected: Events that the server refused for good now; they are in the spool's `rejected`.
@@ -77,66 +77,73 @@ class DeadJob(StreamJob):
 
 def dead_jobs(
     directory: SpoolDirectory, transport: Transport, problems: list[str] | None = None
-) -> list[DeadJob]:
-    """The streams of dead processes for this server and subject, locked and ready to be delivered.
+) -> Iterator[DeadJob]:
+    """The streams of dead processes for this server and subject, each locked and ready when it is asked for.
 
-    What keeps one from being delivered is added to `problems`.
+    Each has open files until it is delivered or let go: whoever asks for all keeps a few at a time. What keeps one
+    from being delivered is added to `problems`.
     """
-    jobs = []
     for path in directory.streams():
         try:
             job = _dead_job(directory, transport, path)
         except FileNotFoundError:
             continue  # somebody else has just delivered it
         except Exception as error:  # noqa: BLE001 - a stream's edge: damage may show as anything, the others go on
+            no_files = isinstance(error, OSError) and error.errno in NO_FILES
+            told = error if isinstance(error, ContractError | OSError) else reason_of(error)
+            stays = "and those behind it stay" if no_files else "stays"
             if problems is not None:
-                told = error if isinstance(error, ContractError | OSError) else reason_of(error)
-                problems.append(f"stream {path.name} stays: {told}")
+                problems.append(f"stream {path.name} {stays}: {told}")
+            if no_files:
+                return
             continue
         if job is not None:
-            jobs.append(job)
-    return jobs
+            yield job
 
 
 def flush_dead(
-    spool_dir: str | os.PathLike[str] | SpoolDirectory | None, transport: Transport
+    spool_dir: str | os.PathLike[str] | SpoolDirectory | None,
+    transport: Transport,
+    report: FlushReport | None = None,
 ) -> FlushReport:
-    """Deliver what dead processes left for this server and subject.
+    """Deliver what dead processes left for this server and subject, stream by stream.
 
-    A stream that cannot be read or settled stays, and is one of the report's problems; the others go on.
+    A stream that cannot be read or settled stays, and is one of the report's problems; the others go on. A `report`
+    that is given says what was done by then also where this raises.
 
     Raises:
         TransportError: The server cannot be reached. AuthError: It asks for a credential. What is not
             delivered stays.
     """
     directory = spool_dir if isinstance(spool_dir, SpoolDirectory) else SpoolDirectory(spool_dir)
-    report = FlushReport()
-    jobs = dead_jobs(directory, transport, report.problems)
-    try:
-        for job in jobs:
-            _deliver_stream(job, report)
-    finally:
-        for job in jobs:
-            report.left += 0 if job.done.is_set() else job.unacknowledged
+    report = FlushReport() if report is None else report
+    for job in dead_jobs(directory, transport, report.problems):
+        rows = job.unacknowledged
+        try:
+            _deliver_stream(job)
+        finally:
+            left = 0 if job.done.is_set() else job.unacknowledged
             job.let_go()
+            report.streams += job.done.is_set()
+            report.rows += rows - left
+            report.left += left
+            report.episodes += job.episodes
+            report.steps += job.steps
+            report.rejected += job.rejected_events
+            report.problems += job.problems
     return report
 
 
-def _deliver_stream(job: DeadJob, report: FlushReport) -> None:
+def _deliver_stream(job: DeadJob) -> None:
     try:
-        _deliver_all(job, report)
+        _deliver_all(job)
     except (TransportError, AuthError):
         raise
     except Exception as error:  # noqa: BLE001 - a stream's edge: damage may show as anything, the others go on
         job.failed(error)
-    report.episodes += job.episodes
-    report.steps += job.steps
-    report.rejected += job.rejected_events
-    report.problems += job.problems
 
 
-def _deliver_all(job: DeadJob, report: FlushReport) -> None:
-    rows = job.unacknowledged
+def _deliver_all(job: DeadJob) -> None:
     if not job.resolve_benchmark():
         return
     while not job.done.is_set():
@@ -147,13 +154,11 @@ def _deliver_all(job: DeadJob, report: FlushReport) -> None:
         job.release()
         if not outgoing and not job.done.is_set():
             raise TupliError("it has nothing more to send, yet is not empty")
-    report.streams += 1
-    report.rows += rows
 
 
 def _dead_job(directory: SpoolDirectory, transport: Transport, path: Path) -> DeadJob | None:
     """None for what is not ours to deliver, or not there any more."""
-    manifest = _manifest(path)
+    manifest = manifest_of(path)
     if manifest is None:
         return None
     mine = manifest.address == transport.address and manifest.identity == transport.identity
@@ -163,7 +168,7 @@ def _dead_job(directory: SpoolDirectory, transport: Transport, path: Path) -> De
     if not lock.acquire():
         return None
     try:
-        manifest = _manifest(path)
+        manifest = manifest_of(path)
         if manifest is None:
             lock.close()
             return None
@@ -173,13 +178,15 @@ def _dead_job(directory: SpoolDirectory, transport: Transport, path: Path) -> De
         job.problems += dead.lost
         for segment in dead.segments:
             job.add_segment(segment)
+        for segment in dead.segments[:1]:
+            segment.take_up()
     except BaseException:
         lock.close()
         raise
     return job
 
 
-def _manifest(path: Path) -> Manifest | None:
+def manifest_of(path: Path) -> Manifest | None:
     """The manifest; None when somebody removes the stream meanwhile.
 
     Raises:
@@ -233,11 +240,14 @@ def status(spool_dir: str | os.PathLike[str] | SpoolDirectory | None = None) -> 
 def stream_status(path: Path) -> StreamStatus | None:
     """What waits in a stream's directory; None when it is gone."""
     try:
-        manifest = _manifest(path)
+        manifest = manifest_of(path)
     except ManifestError as error:
         return StreamStatus(path.name, "", "", 0, 0, 0, alive=False, problem=str(error))
-    if manifest is None:
-        return None
+    return None if manifest is None else status_of(path, manifest)
+
+
+def status_of(path: Path, manifest: Manifest) -> StreamStatus:
+    """What waits in the directory of a stream with this manifest."""
     segments, problems = _opened(path)
     try:
         episodes = _episodes_of(segments, whole=manifest.owner.from_this_boot)

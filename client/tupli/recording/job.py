@@ -11,7 +11,7 @@ from typing import Final
 from tupli.errors import Conflict, InvalidInput, NotFound, TupliError
 from tupli.recording.backoff import Backoff, reason_of
 from tupli.recording.telling import tell
-from tupli.spool.checksums import Checksums
+from tupli.recording.upkeep import Upkeep
 from tupli.spool.directory import NO_ROOM, SpoolDirectory
 from tupli.spool.layout import unpack_word
 from tupli.spool.manifest import BenchmarkState, Manifest, StreamState
@@ -25,14 +25,15 @@ from tupli_schemas.ids import parse_id
 
 SHIP_ROWS: Final = 256
 SHIP_SECONDS: Final = 0.1
+UNKNOWN_SECONDS: Final = 5.0
+"""After so long a server that did not know the benchmark is asked again."""
 _DONE_POLL: Final = 0.002
 
 
 class StreamJob:
     """A stream to be delivered, which the thread that ships owns.
 
-    The environment's thread calls `add_segment` and sets `urgent` and `ended`; checksums and pages that are given
-    back are another thread's, under a lock of their own.
+    The environment's thread calls `add_segment` and sets `urgent` and `ended`; `upkeep` is another thread's.
 
     Attributes:
         ended: Nothing more will be written.
@@ -41,6 +42,7 @@ class StreamJob:
         problems: What the server will not take, for `tupli spool status` and warnings.
         rejected_events: How many events were put aside.
         told: Whether the user was told that it is still in the spool.
+        upkeep: What is done for its segments beside delivering them.
         backoff: When it is tried again, where it cannot be read or settled.
         left: Whether it was left in the spool for whoever comes next.
     """
@@ -59,7 +61,6 @@ class StreamJob:
         self.path = path
         if manifest.benchmark.resolved and manifest.benchmark.refused:  # it was another server, perhaps
             manifest = manifest.with_benchmark(replace(manifest.benchmark, refused=""))
-        self.manifest = manifest
         self.lock = lock
         self.writer = writer
         self.urgent = False
@@ -72,17 +73,24 @@ class StreamJob:
         self.left = False
         self._last_number = 0
         self._gap: int | None = None
+        self._told_unknown = False
         self.reader = StreamReader(manifest, StreamState.read(path, manifest.slots))
-        self.reader.manifest = lambda: self.manifest
         self._segments: deque[Segment] = deque()
         self._releasable: deque[tuple[Segment, StreamState]] = deque()
         self._unsent: deque[tuple[Segment, Outgoing]] = deque()
         self._stranded: list[Segment] = []
         """Segments in the directory that this job does not know, and that were not delivered."""
-        self._checksums: dict[int, Checksums] = {}
-        self._covering = threading.Lock()
-        self._let_go = 0
+        self.upkeep = Upkeep(self._segments, self._releasable)
         self._since: float | None = None
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the stream says about itself."""
+        return self.reader.manifest
+
+    @manifest.setter
+    def manifest(self, manifest: Manifest) -> None:
+        self.reader.manifest = manifest
 
     def add_segment(self, segment: Segment) -> None:
         """A segment that follows those before it (environment's thread); told again, it is known already."""
@@ -109,7 +117,7 @@ class StreamJob:
 
     def is_due(self, now: float) -> bool:
         """Whether something should be sent now."""
-        if self.blocked or now < self.backoff.not_before:
+        if now < self.backoff.not_before or (self.blocked and not self._may_be_known_again()):
             return False
         if self._unsent or (self.ended and not self.done.is_set()):
             return True
@@ -156,6 +164,7 @@ class StreamJob:
         segment, first = self._unsent.popleft()
         segment.acknowledge(outgoing.rows, outgoing.control)
         self._last_number = max(self._last_number, first.event.last, outgoing.event.last)
+        self._finish(segment)
 
     def rejected(self, outgoing: Outgoing, error: TupliError) -> None:
         """The event was put aside."""
@@ -171,38 +180,21 @@ class StreamJob:
         """The server does not know the benchmark any more, or is another one: the stream stays in the spool."""
         benchmark = replace(self.manifest.benchmark, refused=str(error))
         self._keep(benchmark)
-        self.problems.append(
-            f"the server at {self.manifest.address} does not know benchmark {benchmark.name or benchmark.id!r} "
-            f"(was it deleted, or is this another server?); the stream stays in {self.path}"
-        )
+        self.backoff.not_before = time.monotonic() + UNKNOWN_SECONDS
+        if not self._told_unknown:
+            self._told_unknown = True
+            self.problems.append(
+                f"the server at {self.manifest.address} does not know benchmark {benchmark.name or benchmark.id!r} "
+                f"(was it deleted, or is this another server?); the stream stays in {self.path}"
+            )
 
-    def keep_checksums(self) -> None:
-        """Cover what was published since the last time (any thread).
-
-        Raises:
-            OSError: There is no room for it.
-        """
-        with self._covering:
-            segments = [*list(self._segments), *(segment for segment, _ in list(self._releasable))]
-            for segment in segments:
-                self._cover(segment)
-            first = min((segment.number for segment in segments), default=0)
-            self._checksums = {n: sums for n, sums in self._checksums.items() if n >= first}
-
-    def _cover(self, segment: Segment) -> None:
-        if segment.path.exists():  # else it is delivered and gone: its checksums would be left behind
-            if segment.number not in self._checksums:
-                self._checksums[segment.number] = Checksums(segment)
-            self._checksums[segment.number].update()
-
-    def let_pages_go(self) -> None:
-        """What waits to be sent need not be in memory meanwhile (the thread of checksums)."""
-        for segment in list(self._segments)[1:]:
-            if segment.number > self._let_go and segment.published()[2]:
-                with self._covering:
-                    self._cover(segment)
-                segment.let_pages_go()
-                self._let_go = segment.number
+    def _may_be_known_again(self) -> bool:
+        """Whether to ask once more, after a while: the server with the benchmark may be back at its address."""
+        benchmark = self.manifest.benchmark
+        if self._stranded or not (benchmark.resolved and benchmark.refused):
+            return False
+        self.manifest = self.manifest.with_benchmark(replace(benchmark, refused=""))
+        return True
 
     def resolve_benchmark(self) -> bool:
         """Create or find the benchmark, once; false when the server refuses it.
@@ -252,6 +244,9 @@ class StreamJob:
     def worked(self) -> None:
         """What was taken of it is delivered and settled."""
         self.backoff.worked()
+        if self._told_unknown and not self.blocked:
+            self._told_unknown = False
+            self._keep(self.manifest.benchmark)
         if self.manifest.problem:
             self._note("")
 
@@ -273,14 +268,14 @@ class StreamJob:
                 if not (self.ended and not self._segments and not self._unsent):
                     return  # once more when there is room; until then the segment stays
             self._releasable.popleft()
-            with self._covering:
+            with self.upkeep.covering:
                 segment.unlink()
         if self.ended and not self._segments and not self._releasable and not self._unsent:
             self.remove()
 
     def remove(self) -> None:
         """Remove the stream's directory, if everything in it has been delivered; else leave it, and say so."""
-        with self._covering:
+        with self.upkeep.covering:
             self._stranded = [segment for file in self.path.glob("*.seg") if (segment := _undelivered(file))]
             if self._stranded:
                 tell(
@@ -295,6 +290,8 @@ class StreamJob:
         self.lock.close()
         with contextlib.suppress(OSError):
             self.path.rmdir()
+        self.writer = None  # its last segment is mapped as long as somebody knows it
+        self.upkeep.over()
         self.done.set()
 
     def let_go(self) -> None:
@@ -320,9 +317,17 @@ class StreamJob:
         return True
 
     def _leave(self, segment: Segment) -> None:
-        self._segments.popleft()
+        self.upkeep.leave_first()
         self.reader.next_segment()
         self._releasable.append((segment, self.reader.state(segment.number + 1)))
+        self._finish(segment)
+
+    def _finish(self, segment: Segment) -> None:
+        """Behind its last event a segment may hold rows that are no transitions: nobody acknowledges those."""
+        being_read = bool(self._segments) and self._segments[0] is segment
+        unsent = bool(self._unsent) and self._unsent[0][0] is segment
+        if not being_read and not unsent:
+            segment.acknowledge(*segment.published()[:2])
 
 
 def _undelivered(file: Path) -> Segment | None:

@@ -3,12 +3,13 @@
 import os
 import time
 import weakref
+from collections.abc import Iterator
 from typing import Any, Final
 
 from tupli.errors import NotFound, SpoolFull, TransportError, TupliError
 from tupli.recording.flush import StreamStatus, stream_status
 from tupli.recording.job import StreamJob
-from tupli.recording.shipper import after_fork_in_child, at_exit, background
+from tupli.recording.shipper import Background, after_fork_in_child, at_exit, background
 from tupli.recording.stream import RecordingStream
 from tupli.recording.telling import tell
 
@@ -33,16 +34,17 @@ def drain(stream: RecordingStream, timeout: float) -> None:
     Raises:
         SpoolFull: Recording had been stopped because the spool was full.
     """
-    job = stream.job
-    if job is not None:
-        bg = background()
-        bg.hurry = True
-        try:
-            _wait(job, stream, time.monotonic() + timeout)
-        finally:
-            bg.hurry = False
-    if stream.config.owns_transport and (job is None or job.done.is_set()):
+    deadline = time.monotonic() + timeout
+    bg = background()
+    bg.hurry = True
+    try:
+        for job in stream.jobs:
+            _wait(job, stream, deadline)
+    finally:
+        bg.hurry = False
+    if stream.config.owns_transport and all(job.done.is_set() for job in stream.jobs):
         stream.config.transport.close()
+    stream.drained = True
     if stream.full:
         raise SpoolFull("recording was stopped because the spool was full; what was recorded before is kept")
 
@@ -72,8 +74,7 @@ def _wait(job: StreamJob, stream: RecordingStream, deadline: float) -> None:
 
 def undelivered(stream: RecordingStream) -> StreamStatus | None:
     """What of a finished stream is still in the spool; None when the server has it."""
-    job = stream.job
-    return None if job is None or job.done.is_set() else stream_status(job.path)
+    return next((stream_status(job.path) for job in stream.jobs if not job.done.is_set()), None)
 
 
 def _is_visible(job: StreamJob) -> bool:
@@ -98,7 +99,7 @@ def _drain_at_exit() -> None:
     bg = background()
     bg.hurry = True
     left, reasons = 0, dict[str, None]()
-    for job in bg.jobs():
+    for job in _until(deadline, bg):
         while not job.wait_done(min(deadline, time.monotonic() + 0.1)):
             why = bg.why(job)
             if time.monotonic() >= deadline or why or job.blocked or not job.ended:
@@ -109,9 +110,23 @@ def _drain_at_exit() -> None:
     if left:
         why = "; ".join(filter(None, reasons))
         tell(
-            f"{left} rows are still in the spool{f' ({why})' if why else ''}; "
+            f"{'at least ' if bg.is_adopting else ''}{left} rows are still in the spool{f' ({why})' if why else ''}; "
             "the next start or `tupli spool flush` delivers them"
         )
+
+
+def _until(deadline: float, bg: Background) -> Iterator[StreamJob]:
+    """All streams; while they are delivered, also dead ones that are taken over meanwhile."""
+    seen: set[StreamJob] = set()
+    while True:
+        new = [job for job in bg.jobs() if job not in seen]
+        yield from new
+        seen.update(new)
+        is_stuck = not all(job.done.is_set() for job in seen)
+        if not new and (is_stuck or not bg.is_adopting or time.monotonic() >= deadline):
+            return
+        if not new:
+            time.sleep(_VISIBLE_POLL)
 
 
 def _in_child() -> None:

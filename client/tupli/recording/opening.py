@@ -9,7 +9,7 @@ from pathlib import Path
 from tupli.errors import SpoolFull
 from tupli.recording.config import RecordingConfig
 from tupli.recording.job import StreamJob
-from tupli.spool.directory import NO_ROOM, SpoolDirectory
+from tupli.spool.directory import NO_FILES, NO_ROOM, SpoolDirectory, TooManyFiles
 from tupli.spool.manifest import Manifest
 from tupli.spool.owner import StreamLock, this_process
 from tupli.spool.segment import Segment
@@ -39,6 +39,8 @@ def opened(
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             told = f"no room for a stream in {config.directory.root}: {error.strerror}"
             raise SpoolFull(told) from error
+        if isinstance(error, OSError) and error.errno in NO_FILES:
+            raise TooManyFiles(f"no stream in {config.directory.root}: {error.strerror}") from error
         raise
 
 

@@ -8,7 +8,6 @@ thread of an environment waits for the network; for a segment it does, where it 
 
 import atexit
 import os
-import queue
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -16,9 +15,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tupli.errors import AuthError, SpoolFull, TransportError
+from tupli.recording.adoption import Adoption
 from tupli.recording.backoff import Backoff, reason_of
+from tupli.recording.bell import Bell
 from tupli.recording.delivery import REQUEST_BYTES, Item, deliver, framed
-from tupli.recording.flush import dead_jobs
 from tupli.recording.job import StreamJob
 from tupli.recording.telling import tell
 from tupli.spool.directory import SpoolDirectory
@@ -42,30 +42,6 @@ class _Server:
     backoff: Backoff = field(default_factory=Backoff)
 
 
-class _Bell:
-    """Wakes a thread, also where Ctrl-C may come at any line.
-
-    An interrupted `threading.Event.set` can leave the event's lock held, and the next one waits for ever;
-    `queue.SimpleQueue` is written for signal handlers.
-    """
-
-    def __init__(self) -> None:
-        self._rings: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def ring(self) -> None:
-        """Let `wait` return, now or when it is called."""
-        self._rings.put(None)
-
-    def wait(self, seconds: float) -> None:
-        """Wait for a ring; all that came so far count as one."""
-        try:
-            self._rings.get(timeout=max(seconds, 0.0))
-            while True:
-                self._rings.get_nowait()
-        except queue.Empty:
-            return
-
-
 class Background:
     """The threads, and the streams they look after."""
 
@@ -74,11 +50,11 @@ class Background:
         self._lock = threading.Lock()
         self._jobs: list[StreamJob] = []
         self._servers: dict[int, _Server] = {}
-        self._woken = _Bell()
-        self._entered = _Bell()
+        self._woken = Bell()
+        self._entered = Bell()
         self._threads: dict[str, threading.Thread] = {}
         self._adopted: set[tuple[str, str, str]] = set()
-        self._to_adopt: list[tuple[SpoolDirectory, Transport]] = []
+        self._adoptions: list[Adoption] = []
         self.hurry = False
 
     def add(self, job: StreamJob) -> None:
@@ -108,18 +84,23 @@ class Background:
         key = (str(directory.root), transport.address, transport.identity)
         with self._lock:
             if key not in self._adopted:
-                self._to_adopt.append((directory, transport))
+                self._adoptions.append(Adoption(directory, transport))
                 self._adopted.add(key)
 
     def _adopt(self) -> None:
-        while self._to_adopt:
-            directory, transport = self._to_adopt.pop()
-            problems: list[str] = []
-            for job in dead_jobs(directory, transport, problems):
-                with self._lock:
-                    self._jobs.append(job)
-            for problem in problems:
-                tell(f"in the spool {directory.root}, {problem}")
+        for adoption in list(self._adoptions):
+            for job in adoption.given_up():
+                self.forget(job)
+            taken = adoption.taken_over()
+            with self._lock:
+                self._jobs += taken
+                if adoption.over:
+                    self._adoptions.remove(adoption)
+
+    @property
+    def is_adopting(self) -> bool:
+        """Whether there may be dead streams that wait to be taken over."""
+        return bool(self._adoptions)
 
     def wake(self) -> None:
         """Look now whether something should be shipped."""
@@ -135,6 +116,12 @@ class Background:
             if job in self._jobs:
                 self._jobs.remove(job)
         job.let_go()
+        self._release_servers()
+
+    def _release_servers(self) -> None:
+        """Nothing is kept of a transport that no stream uses any more."""
+        used = {id(job.transport) for job in self.jobs()}
+        self._servers = {key: server for key, server in self._servers.items() if key in used}
 
     def jobs(self) -> list[StreamJob]:
         """The streams at the moment."""
@@ -246,6 +233,7 @@ class Background:
                 with self._lock:
                     if job in self._jobs:  # else it was forgotten meanwhile
                         self._jobs.remove(job)
+        self._release_servers()
 
     def _postpone(self, server: _Server, error: Exception) -> None:
         backoff, now = server.backoff, time.monotonic()
@@ -267,8 +255,9 @@ class Background:
         while True:
             self._entered.wait(POLL_SECONDS if self.jobs() else IDLE_SECONDS)
             for job in self.jobs():
-                if job.writer is not None and not job.ended:
-                    self._for_stream("preparing a segment", job.writer.prepare)
+                writer = job.writer
+                if writer is not None and not job.ended:
+                    self._for_stream("preparing a segment", writer.prepare)
 
     def _cover_forever(self) -> None:
         covered = time.monotonic()
@@ -279,9 +268,9 @@ class Background:
             covered = now if cover else covered
             jobs = self.jobs()
             for job in jobs:
-                self._for_stream("letting go of a segment", job.let_pages_go)
+                self._for_stream("putting a segment away", job.upkeep.put_away)
                 if cover:
-                    self._for_stream("keeping checksums", job.keep_checksums)
+                    self._for_stream("keeping checksums", job.upkeep.keep_checksums)
             for directory in {job.directory for job in jobs} if cover else ():
                 self._for_stream("looking for room", directory.look)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from tupli.errors import SpoolFull
 from tupli.recording.config import MetadataCallback, RecordingConfig
+from tupli.recording.finals import shortage_reason
 from tupli.recording.given import as_rewards
 from tupli.recording.misfits import fill_extra
 from tupli.recording.stream import (
@@ -25,8 +26,10 @@ from tupli.recording.stream import (
     check_cells,
     retry_in_new_segment,
 )
+from tupli.recording.subjects import INTERRUPTED, OVER, RESET_FAILED
 from tupli.spool import control
 from tupli.spool.layout import IS_FINAL, TERMINATED, TRUNCATED
+from tupli.spool.writer import HeapFull
 from tupli_schemas.errors import SchemaMismatch
 from tupli_schemas.spaces import (
     Structure,
@@ -35,10 +38,11 @@ from tupli_schemas.spaces import (
     structure_of_values,
 )
 from tupli_schemas.steps import MAX_CELL_BYTES
+from tupli_schemas.structures import DictNode
 from tupli_schemas.values import encode
 
 _UNKNOWN: Final = object()
-"""The action of a step during which the callback was set."""
+"""The state or action of a step that had begun when the callback was set."""
 
 
 @dataclass
@@ -63,22 +67,31 @@ class SingleStream(RecordingStream):
     def __init__(self, config: RecordingConfig) -> None:
         super().__init__(config, 1)
         self.short_way = config.metadata_callback is None and config.info_keys is None
+        self._tells_extra = False
+        """Whether extra facts were ever told: which an episode has is known at its first step."""
+        self._gap = ""
+        """Why steps before the next reset are not recorded, where the user may not know."""
+
+    def _reset_stream(self) -> None:
+        super()._reset_stream()
         self._held: _Held | None = None
         self._begun: tuple[_Held, int, int] | None = None
         """How the running episode began, and at which row of the segment of which number."""
-        self._tells_extra = False
-        """Whether extra facts were ever told: which an episode has is known at its first step."""
-        self._over = False
-        """Whether the last episode ended by itself, and no reset was made since."""
-        self._state: Any = None
+        self._state: Any = _UNKNOWN
         self._action: Any = _UNKNOWN
 
     # --- called by wrappers -----------------------------------------------------------------------------
 
+    def before_reset(self) -> None:
+        """A reset begins, and may fail: what is open is aborted, and steps are not recorded before one succeeds."""
+        self.end(reason="reset")
+        self._gap = RESET_FAILED
+
     def reset(self, observation: Any, info: Any, *, seed: Any = None, options: Any = None) -> None:
         """A reset was made: what was open is aborted, an episode begins."""
+        self.subjects.begun((0,))
         self.forget_held()
-        self._over = False
+        self._gap = ""
         self.extra = {}
         self.state = BUSY  # until it is done: what is interrupted is forgotten by whatever comes next
         try:
@@ -94,22 +107,23 @@ class SingleStream(RecordingStream):
         """The action of the next step, before the environment may change it or the agent uses it again."""
         state = self.state
         try:
-            if state == IDLE:
-                if self._over and self.active:
-                    self.warn(
-                        "steps between the end of an episode and the next reset are no transitions",
-                        once="over",
-                    )
-                return
             if state == BUSY:
-                self.abort_open("interrupted")
-                self.state = IDLE
+                self.end(reason="interrupted")
+                self._gap, state = INTERRUPTED, IDLE
+            if state == IDLE:
+                if self._gap == RESET_FAILED:
+                    self.subjects.begun((0,))  # whose step this is nobody knows
+                if self._gap and self.active:
+                    self.warn(self._gap, once=self._gap)
                 return
             self.state = BUSY
+            extra, self.extra = self.extra, {}
+            if extra and self._held is None:
+                self._begin_again()
             if self._held is not None:
-                self._held.action, self._held.extra = copy.deepcopy(action), self.take_extra()
+                self._held.action, self._held.extra = copy.deepcopy(action), extra
             else:
-                retry_in_new_segment(self, lambda: self._put_action(action))
+                retry_in_new_segment(self, lambda: self._put_action(action, extra))
             if self.config.metadata_callback is not None:
                 self._action = copy.deepcopy(action)
         except Exception as error:  # noqa: BLE001 - the recorder's edge
@@ -143,6 +157,8 @@ class SingleStream(RecordingStream):
 
     def set_callback(self, callback: MetadataCallback | None) -> None:
         """Another metadata callback; tuples take the long way with one."""
+        if self.config.metadata_callback is None:
+            self._state = _UNKNOWN if self._held is None else copy.deepcopy(self._held.observation)
         super().set_callback(callback)
         self.short_way = callback is None and self.config.info_keys is None
         if self.state == RUN:
@@ -150,12 +166,7 @@ class SingleStream(RecordingStream):
 
     def set_extra(self, values: Mapping[str, Any]) -> None:
         """Facts of the behaviour policy for the step to come."""
-        if not self._tells_extra:
-            self._tells_extra = True
-            try:
-                self._begin_again()
-            except Exception as error:  # noqa: BLE001 - the recorder's edge
-                self.failed(error)
+        self._tells_extra = True
         super().set_extra(values)
 
     def holds(self, slot: int) -> bool:  # noqa: ARG002 -- there is one
@@ -164,7 +175,7 @@ class SingleStream(RecordingStream):
 
     def forget_held(self) -> None:
         """Give up a beginning that waits for its first step."""
-        self._held = None
+        self._held = self._begun = None
         self.early.clear()
 
     def discard(self) -> None:
@@ -197,8 +208,8 @@ class SingleStream(RecordingStream):
     def _begin(self, observation: Any, info: Any, seed: Any, options: Any) -> None:
         raw_info = encode(info)
         held = _Held(observation, raw_info, seed, options, time.time_ns())
-        if self.config.metadata_callback is not None:
-            self._state = copy.deepcopy(observation)
+        called = self.config.metadata_callback is not None
+        self._state = copy.deepcopy(observation) if called else _UNKNOWN
         if self.structures is not None:
             try:
                 self.structures[0].flatten(observation)
@@ -216,14 +227,13 @@ class SingleStream(RecordingStream):
 
     def _begin_again(self) -> None:
         """Take the episode's beginning back, if it has no step yet: its step schema is not the one that it got."""
-        if self._begun is None or self.state not in (RUN, CAREFUL):
+        if self._begun is None:
             return
         held, number, row = self._begun
         if (self.writer.segment.number, self.writer.row) == (number, row):
             metadata = self.metadata[0]
-            self.end(reason="extra facts before the first step", discarded=True)
-            self._held, self.early[0] = held, metadata
-            self.state = FIRST
+            self.abort_open("extra facts before the first step", discarded=True)
+            self._held, self._begun, self.early[0] = held, None, metadata
 
     def _start(self, held: _Held) -> None:
         writer = self.writer
@@ -246,6 +256,8 @@ class SingleStream(RecordingStream):
         else:  # only the extra facts are another episode's
             observations, actions = known[:2]
             dtype = self.schema.reward_dtype if self.schema is not None else dtype
+        if self.extra:  # told inside this step: of the next one, so there must be room for it
+            self.misfits.note_extra(DictNode({}), self.extra)
         schema = step_schema_of(
             observations,
             actions,
@@ -257,16 +269,14 @@ class SingleStream(RecordingStream):
         if schema != self.schema:
             self.open_schema(schema)
         self._start(held)
-        self.extra = held.extra
-        retry_in_new_segment(self, lambda: self._put_action(held.action))
+        retry_in_new_segment(self, lambda: self._put_action(held.action, held.extra))
 
-    def _put_action(self, action: Any) -> None:
+    def _put_action(self, action: Any, extra: dict[str, Any]) -> None:
         if self.structures is None:
             raise SchemaMismatch("no step schema")
         row = self.writer.row
         self.put_cells("a", row, self.structures[1], action)
-        if self.extra or (self.schema is not None and self.schema.extra):
-            extra = self.take_extra()
+        if extra or (self.schema is not None and self.schema.extra):
             fill_extra(self.structures[2], extra)
             self.put_cells("x", row, self.structures[2], extra)
 
@@ -303,12 +313,12 @@ class SingleStream(RecordingStream):
             if writer.row >= writer.limit:
                 self.roll()
             retry_in_new_segment(self, lambda: self._put_observation(observation))
-        except SpoolFull:
-            self._put_observation(observation)  # in the row that is reserved for it
-            self.publish()
+        except SpoolFull as error:
+            self._stop_at(observation, error)
             raise
         except SchemaMismatch as error:
-            self._end_without_final(error)
+            told = f"the next observation does not fit the step schema: {error}"
+            self._end_without_final(told[:160])
             raise
         self.publish()
         self._ready()
@@ -317,11 +327,11 @@ class SingleStream(RecordingStream):
         writer = self.writer
         now = time.time_ns()
         flags = (TERMINATED if terminated else 0) | (TRUNCATED if truncated else 0)
-        mismatch: SchemaMismatch | None = None
+        problem: SchemaMismatch | SpoolFull | None = None
         try:
             retry_in_new_segment(self, lambda: self._put_observation(observation, writer.row + 1))
-        except SchemaMismatch as error:
-            mismatch = error
+        except (SchemaMismatch, SpoolFull) as error:  # the step stands, without what it led to
+            problem = error
             flags |= control.NO_FINAL
             writer.row += 1
         else:
@@ -332,19 +342,24 @@ class SingleStream(RecordingStream):
         self.put_end(0, flags=flags, ended_at=now)
         self.publish()
         self.state = IDLE
-        self._over = True
+        self._gap = OVER
         self.wake()
-        if mismatch is not None:
-            raise mismatch
+        if problem is not None:
+            raise problem
 
-    def _end_without_final(self, error: SchemaMismatch) -> None:
-        """The step's row stands, but its next observation cannot be kept in this schema."""
-        self.put_end(
-            0,
-            flags=control.ABORTED | control.NO_FINAL,
-            reason=f"the next observation does not fit the step schema: {error}"[:160],
-            ended_at=time.time_ns(),
-        )
+    def _stop_at(self, observation: Any, full: SpoolFull) -> None:
+        """There is no other segment: the step stands, its next observation where it has room in the segment at hand."""
+        try:
+            self._put_observation(observation)  # its row is reserved, bytes of the heap are not
+        except (HeapFull, SchemaMismatch):
+            self._end_without_final(shortage_reason(full))
+        else:
+            self.publish()
+
+    def _end_without_final(self, reason: str) -> None:
+        """The step's row stands, but its next observation cannot be kept."""
+        flags = control.ABORTED | control.NO_FINAL
+        self.put_end(0, flags=flags, reason=reason, ended_at=time.time_ns())
         self.publish()
         self.state = IDLE
         self.wake()
@@ -366,7 +381,8 @@ class SingleStream(RecordingStream):
         except SchemaMismatch:
             self._note_misfit(prefix, structure, value)
             raise
-        check_cells(cells)
+        if size := check_cells(cells):
+            self.writer.need(size)
         columns = self.writer.segment.columns
         for index, cell in enumerate(cells):
             name = f"{prefix}{index}"
@@ -394,7 +410,12 @@ class SingleStream(RecordingStream):
         config = self.config
         state, self._state = self._state, copy.deepcopy(observation)
         action, self._action = self._action, _UNKNOWN
-        if config.metadata_callback is None or config.rl_tuple is None or action is _UNKNOWN:
+        if (
+            config.metadata_callback is None
+            or config.rl_tuple is None
+            or state is _UNKNOWN
+            or action is _UNKNOWN
+        ):
             return
         try:
             answer = config.metadata_callback(

@@ -13,11 +13,15 @@ import numpy as np
 
 from tupli.errors import SpoolFull
 from tupli.recording.config import MetadataCallback, RecordingConfig
+from tupli.recording.ending import end_job, look_after
+from tupli.recording.facts import metadata_payload, start_payload
 from tupli.recording.given import copied
 from tupli.recording.job import StreamJob
 from tupli.recording.misfits import Misfits
 from tupli.recording.opening import opened
 from tupli.recording.shipper import background
+from tupli.recording.shortage import Shortage
+from tupli.recording.subjects import NO_SUBJECT, Subjects
 from tupli.recording.telling import tell
 from tupli.spool import control
 from tupli.spool.blocks import block_of, copy_block, heap_bytes
@@ -43,6 +47,7 @@ FIRST: Final = 3
 MAX_ROW_BYTES: Final = MAX_EVENT_BYTES - (1 << 20)
 IDLE: Final = 4
 """Between episodes, or off."""
+FULL: Final = "spool full"
 
 
 class RecordingStream(abc.ABC):
@@ -52,60 +57,67 @@ class RecordingStream(abc.ABC):
         state: RUN, CAREFUL, BUSY, FIRST or IDLE.
         active: Whether resets begin episodes.
         full: Whether recording was stopped because the spool was full.
+        closing: Whether the end was begun. closed: whether it was come to. drained: whether it was waited for.
     """
 
     def __init__(self, config: RecordingConfig, slots: int) -> None:
         self.config = config
         self.slots = slots
-        self.state = IDLE
         self.active = True
         self.full = False
-        self.closed = False
-        self.writer: StreamWriter = _NO_WRITER
-        self.schema: StepSchema | None = None
-        self.structures: tuple[Structure, Structure, Structure] | None = None
-        self.job: StreamJob | None = None
+        self.closing = self.closed = self.drained = False
         self.misfits = Misfits()
-        self.extra: dict[str, Any] = {}
         self._warned: set[str] = set()
+        self.shortage = Shortage()
         self._inherited: list[Any] = []
+        self._earlier: list[StreamJob] = []
         self.entered: Callable[[], None] = _nothing
         """Called when a new segment is written from now on."""
         self._reset_stream()
 
     def _reset_stream(self) -> None:
-        """Forget the stream: the next episode begins a new one."""
+        """Begin anew all that belongs to one stream: the next episode begins another.
+
+        Only here are these fields made, so that none of one stream is met in the next.
+        """
         self.state = IDLE
-        self.writer = _NO_WRITER
-        self.schema = None
-        self.structures = None
+        self.schema: StepSchema | None = None
+        self.structures: tuple[Structure, Structure, Structure] | None = None
+        self.job: StreamJob | None = None
+        self.writer: StreamWriter = _NO_WRITER  # after the two: without a job, its first row makes another
         self._described: Any = None
         """What the segments tell of themselves that `schema` and `structures` are of."""
         self._entered: Any = None
         """The segment that `entered` was called for last."""
-        self.job = None
         self._ordinal = 0
         self.episodes = [0] * self.slots
         """The open episode of each slot; 0 for none."""
-        self.last_episodes = [0] * self.slots
-        self.ended_episodes = [0] * self.slots
+        self.subjects = Subjects(self.slots)
         self._committed = ([0] * self.slots, 0)
         self.metadata: list[dict[str, Any]] = [{} for _ in range(self.slots)]
         """Of each slot's open episode."""
         self.early: dict[int, dict[str, Any]] = {}
         """Of slots whose episode waits for its first step."""
+        self.extra: dict[str, Any] = {}
+        """Facts for the step to come."""
 
     def forked(self) -> None:
         """In a forked child: the stream is the parent's. The next reset begins one of the child's own."""
-        self._inherited.append((self.writer, self.job))  # neither used nor let go of here
+        self._inherited.append((self.writer, self.jobs))  # neither used nor let go of here
+        self._earlier = []
         self._reset_stream()
+
+    @property
+    def jobs(self) -> list[StreamJob]:
+        """Its streams: those of benchmarks before, and the one at hand."""
+        return self._earlier if self.job is None else [*self._earlier, self.job]
 
     # --- the edge -----------------------------------------------------------------------------------------
 
     def failed(self, error: BaseException) -> None:
         """Abort what is open, with the reason; called where recording met an error."""
         self.forget_held()
-        if isinstance(error, SpoolFull):
+        if isinstance(error, SpoolFull) and self.shortage.lasts(error, time.monotonic()):
             self.stop_full(error)
             return
         reason = f"{type(error).__name__}: {error}"
@@ -122,10 +134,10 @@ class RecordingStream(abc.ABC):
     def stop_full(self, error: SpoolFull) -> None:
         """Close what is open in the space reserved for it, and record no more."""
         self.full = True
-        self.active = False
+        self._switch_off()
         try:
             self.rollback()
-            self.abort_open("spool full")
+            self.abort_open(FULL)
         except Exception as second:  # noqa: BLE001 - as above
             self._give_up(second)
         self.state = IDLE
@@ -133,7 +145,7 @@ class RecordingStream(abc.ABC):
 
     def _give_up(self, error: BaseException) -> None:
         """The stream cannot even be ended: leave it to the next start, as if the process had died here."""
-        self.active = False
+        self._switch_off()
         self.episodes = [0] * self.slots
         self.warn(f"recording is off ({type(error).__name__}: {error})", once="off")
 
@@ -155,12 +167,16 @@ class RecordingStream(abc.ABC):
 
     def activate(self) -> None:
         """Resets begin episodes from now on."""
-        self.active = not self.full and not self.closed
+        self.active = not self.full and not self.closing
 
     def deactivate(self, reason: str = "paused") -> None:
-        """End what is open as aborted; resets begin nothing."""
-        self.active = False
+        """End what is open as aborted; resets begin nothing, and nothing is said of what was recorded."""
+        self._switch_off()
         self.end(reason=reason)
+
+    def _switch_off(self) -> None:
+        self.active = False
+        self.subjects.clear()
 
     def rebind(self, benchmark: BenchmarkState) -> None:
         """Record into another benchmark, in a stream of its own, from the next reset on."""
@@ -179,11 +195,6 @@ class RecordingStream(abc.ABC):
         if self.state == RUN:
             self.state = CAREFUL
 
-    def take_extra(self) -> dict[str, Any]:
-        """The facts that were told for this step."""
-        extra, self.extra = self.extra, {}
-        return extra
-
     @abc.abstractmethod
     def holds(self, slot: int) -> bool:
         """Whether an episode of the slot has begun, and waits for its first step to show the step schema."""
@@ -200,14 +211,14 @@ class RecordingStream(abc.ABC):
             elif self.episodes[slot]:
                 self.metadata[slot].update(copied(metadata) or {})
             else:
-                self.amend(slot, dict(metadata))
+                self.amend(slot, metadata)
         except Exception as error:  # noqa: BLE001 - the recorder's edge: the run goes on, see `failed`
             self.failed(error)
 
     def end(self, *, reason: str = "ended", discarded: bool = False) -> None:
         """End what is open as aborted."""
-        self.forget_held()
         self.state = BUSY
+        self.forget_held()
         try:
             self.abort_open(reason, discarded=discarded)
         except Exception as error:  # noqa: BLE001 - the recorder's edge: the run goes on, see `failed`
@@ -215,8 +226,9 @@ class RecordingStream(abc.ABC):
         self.state = IDLE
 
     def _leave_stream(self) -> None:
-        self._end_job()
+        self._earlier += self.jobs[len(self._earlier) :]
         self._reset_stream()
+        self._end_jobs()
 
     # --- streams and segments -------------------------------------------------------------------------------
 
@@ -249,17 +261,13 @@ class RecordingStream(abc.ABC):
         """The segment is written soon: by then its reader knows it, and there are threads that deliver it."""
         if self.job is not None:
             self.job.add_segment(segment)
-            self._look_after(self.job)
-
-    def _look_after(self, job: StreamJob) -> None:
-        """See that the stream is delivered; also done again, what was interrupted the time before."""
-        background().add(job)
-        background().adopt(self.config.directory, self.config.transport)
+            look_after(self.job)
 
     def _tell_entered(self) -> None:
         background().entered()  # not before: until then the segment that is entered is the spare one
         self.entered()
         self._entered = self.writer.segment
+        self.shortage.over()
 
     def check_rows(self, row: int, end: int) -> None:
         """Check that each of these rows fits an event.
@@ -295,7 +303,7 @@ class RecordingStream(abc.ABC):
         self.warn("the spool is full: the environment waits until there is room", once="blocked")
         background().wake()
         time.sleep(0.02)
-        return not self.closed
+        return not self.closing
 
     # --- episodes -------------------------------------------------------------------------------------------
 
@@ -310,6 +318,7 @@ class RecordingStream(abc.ABC):
         if self.writer.opened:
             self._committed = self.writer.rollback() or self._committed
             self.episodes, self._ordinal = self._committed[0].copy(), self._committed[1]
+            self.subjects.forget_after(self._ordinal)
             segment = self.writer.segment
             if self._described is not segment.meta:
                 self.schema = self.structures = None  # the next episode gets a step schema of its own
@@ -321,16 +330,9 @@ class RecordingStream(abc.ABC):
 
         `reset_info` is already tagged.
         """
-        payload = control.payload_of(seed=seed, options=options, metadata=dict(self.config.metadata))
-        if len(reset_info) > MAX_CELL_BYTES:
-            self.warn(f"a reset info of {len(reset_info)} bytes was not kept", once="reset info")
-            reset_info = b""
-        if reset_info:
-            payload = (
-                payload[:-1] + (b"," if len(payload) > 2 else b"") + b'"reset_info":' + reset_info + b"}"
-            )
-        if len(payload) > 2 * MAX_CELL_BYTES:
-            raise SchemaMismatch(f"options and metadata of {len(payload)} bytes")
+        payload = start_payload(
+            self.config, self.schema, seed=seed, options=options, reset_info=reset_info, warn=self.warn
+        )
         self.check_names(self.config.metadata)
         self._ordinal += 1
         raw = self._start_bytes(slot, started_at, payload)
@@ -338,7 +340,7 @@ class RecordingStream(abc.ABC):
             self.relocate(control_size=len(raw))
             raw = self._start_bytes(slot, started_at, payload)
         self.writer.put_control(raw)
-        self.episodes[slot] = self.last_episodes[slot] = self._ordinal
+        self.episodes[slot] = self.subjects.current[slot] = self._ordinal
         self.metadata[slot] = self.early.pop(slot, {})
 
     def _start_bytes(self, slot: int, started_at: int, payload: bytes) -> bytes:
@@ -361,16 +363,15 @@ class RecordingStream(abc.ABC):
 
     def put_end(self, slot: int, *, flags: int, reason: str = "", ended_at: int) -> None:
         """Append an episode's end, after its rows."""
-        metadata = self.metadata[slot] or None
-        self.check_names(metadata or {})
-        raw = self._end_bytes(slot, flags, control.payload_of(reason=reason, metadata=metadata), ended_at)
+        metadata = self.metadata[slot]
+        self.check_names(metadata)
+        payload = metadata_payload(metadata, self.warn, reason=reason)
+        raw = self._end_bytes(slot, flags, payload, ended_at)
         writer = self.writer
         if not writer.has_control(len(raw), reserve=self.open_count() - 1):
             try:
                 self.roll(control_size=len(raw))
-                raw = self._end_bytes(
-                    slot, flags, control.payload_of(reason=reason, metadata=metadata), ended_at
-                )
+                raw = self._end_bytes(slot, flags, payload, ended_at)
             except SpoolFull:
                 if len(raw) > control.HEAD.size + control.SEAL.size + 160:
                     self.warn("an episode's metadata was lost: the spool is full", once="metadata")
@@ -417,11 +418,12 @@ class RecordingStream(abc.ABC):
         self.wake()
 
     def amend(
-        self, slot: int, metadata: dict[str, Any], *, discarded: bool = False, episode: int | None = None
+        self, slot: int, metadata: Mapping[str, Any], *, discarded: bool = False, episode: int | None = None
     ) -> None:
-        """Say something of an episode that has ended: the slot's last one."""
-        episode = self.last_episodes[slot] if episode is None else episode
-        if not episode or not self.writer.opened:
+        """Say something of an episode that has ended: the slot's last one. Of one that is not recorded nothing."""
+        episode = self.subjects.current[slot] if episode is None else episode
+        if not episode:
+            self.warn(NO_SUBJECT, once=NO_SUBJECT)
             return
         self.check_names(metadata)
         raw = control.encode(
@@ -431,7 +433,7 @@ class RecordingStream(abc.ABC):
             row=self.writer.row,
             time=time.time_ns(),
             flags=control.DISCARDED if discarded else 0,
-            payload=control.payload_of(metadata=metadata or None),
+            payload=metadata_payload(metadata, self.warn),
         )
         if not self.writer.has_control(len(raw), reserve=self.slots):
             self._move_on(len(raw))
@@ -448,46 +450,40 @@ class RecordingStream(abc.ABC):
             background().wake()
 
     def finish(self, reason: str) -> None:
-        """End the stream: open episodes are aborted, nothing more will come."""
+        """End the stream: open episodes are aborted, nothing more will come. Interrupted, it is to be called again."""
         if self.closed:
             return
-        self.closed = True
-        self.active = False
+        self.closing = True
+        self._switch_off()
         self.state = BUSY
         try:
             self.abort_open(reason)
         except Exception as error:  # noqa: BLE001 - closing must not fail the run; what is published is delivered
             self._give_up(error)
         self.state = IDLE
-        self._end_job()
+        self._end_jobs()
+        self.closed = True
 
-    def _end_job(self) -> None:
-        """Nothing more will be written: close the last segment, and cover all by checksums while there is a process."""
-        if self.job is None:
-            return
-        try:
-            self._look_after(self.job)
-            self.writer.finish()
-            self.job.keep_checksums()
-        except Exception as error:  # noqa: BLE001 - as above; what has no checksum is only not believed after a reboot
-            self.warn(f"closing the stream met {type(error).__name__}: {error}", once="close")
-        self.job.ended = True
-        background().wake()
+    def _end_jobs(self) -> None:
+        for job in self.jobs:
+            if not job.ended and (problem := end_job(job)):
+                self.warn(f"closing the stream met {problem}", once="close")
 
 
 def _nothing() -> None:
     """Nobody wants to know."""
 
 
-def check_cells(cells: Iterable[Any]) -> None:
-    """Check that the bytes of an observation, an action or the extra facts of one step are not too many.
+def check_cells(cells: Iterable[Any]) -> int:
+    """How many bytes an observation, an action or the extra facts of one step take in the heap.
 
     Raises:
-        SchemaMismatch: They are.
+        SchemaMismatch: They are too many.
     """
     size = sum(len(cell) for cell in cells if isinstance(cell, bytes))
     if size > MAX_CELL_BYTES:
         raise SchemaMismatch(f"a value of {size} bytes, of at most {MAX_CELL_BYTES}")
+    return size
 
 
 class _NoWriter:
@@ -500,8 +496,12 @@ class _NoWriter:
 _NO_WRITER: Any = _NoWriter()
 
 
-def retry_in_new_segment(stream: RecordingStream, put: Callable[[], None]) -> None:
-    """Write something of the block at hand; move the block when the heap has no room for it."""
+def retry_in_new_segment(stream: RecordingStream, put: Callable[[], object]) -> None:
+    """Write something of the block at hand; move the block when the heap has no room for it.
+
+    Raises:
+        SpoolFull: There is none; the block stands where it was.
+    """
     try:
         put()
     except HeapFull as full:

@@ -12,7 +12,6 @@ import contextlib
 import copy
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from tupli.errors import SpoolFull
 from tupli.recording.config import RecordingConfig
+from tupli.recording.finals import Cells, cells_of, put_finals, put_fitting, shortage_reason
 from tupli.recording.given import as_rewards
 from tupli.recording.misfits import fill_extra
 from tupli.recording.stream import (
@@ -32,17 +32,20 @@ from tupli.recording.stream import (
     check_cells,
     retry_in_new_segment,
 )
+from tupli.recording.subjects import INTERRUPTED, RESET_FAILED
+from tupli.recording.vector_starts import Held, Start, autoreset_starts, reset_starts, slots_of
 from tupli.recording.vector_values import (
     as_flags,
     batch_leaves,
     final_info,
     final_observation,
+    first_slot,
     slot_info,
     slot_value,
 )
 from tupli.spool import control
 from tupli.spool.blocks import block_of, copy_block, heap_bytes
-from tupli.spool.layout import IS_FINAL, TERMINATED, TRUNCATED
+from tupli.spool.layout import TERMINATED, TRUNCATED
 from tupli.spool.seal import mark_final
 from tupli_schemas.errors import SchemaMismatch
 from tupli_schemas.spaces import (
@@ -51,32 +54,13 @@ from tupli_schemas.spaces import (
     structure_of_space,
     structure_of_values,
 )
+from tupli_schemas.structures import DictNode
 from tupli_schemas.values import encode
 
 NEXT_STEP: Final = "next_step"
 SAME_STEP: Final = "same_step"
 DISABLED: Final = "disabled"
 MODES: Final = (NEXT_STEP, SAME_STEP, DISABLED)
-
-
-@dataclass
-class Start:
-    """How a slot's next episode begins."""
-
-    reset_info: bytes = b""
-    seed: Any = None
-    options: Any = None
-
-
-@dataclass
-class _Held:
-    """A block of first observations, kept until a step shows the step schema."""
-
-    observations: Any
-    starts: dict[int, Start]
-    started_at: int
-    actions: Any = None
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 class VectorStream(RecordingStream):
@@ -86,34 +70,50 @@ class VectorStream(RecordingStream):
         super().__init__(config, slots)
         self.mode = mode
         self.short_way = config.metadata_callback is None
-        self._held: _Held | None = None
         self._ended: npt.NDArray[np.bool_] = np.zeros(slots, bool)
         """Slots whose last step ended an episode (which a next-step autoreset resets at the next)."""
+        self._resetting: set[int] = set()
+        """Slots whose reset has begun, and did not succeed yet."""
+
+    def _reset_stream(self) -> None:
+        super()._reset_stream()
+        self._held: Held | None = None
 
     # --- called by the wrapper --------------------------------------------------------------------------
 
-    def reset(self, observations: Any, infos: Any, *, seed: Any, options: Any, mask: Any) -> None:
-        """A reset of all slots, or of those of the mask."""
-        chosen = np.ones(self.slots, bool) if mask is None else np.asarray(mask, bool)
-        self._ended[chosen] = False
-        self.extra = {}
-        was = self.state
-        self.state = BUSY  # until it is done: what is interrupted is forgotten by whatever comes next
+    def before_reset(self, mask: Any) -> None:
+        """A reset of all slots, or of those of the mask, begins, and may fail: what they have open is aborted.
+
+        Their steps are not recorded before one succeeds.
+        """
+        was, self.state = self.state, BUSY
         try:
+            chosen = slots_of(mask, self.slots)
+            self._resetting.update(chosen)
             if mask is None or was == BUSY:
                 self.forget_held()
                 self.abort_open("reset")
             else:
-                self._abort_some({int(i) for i in np.flatnonzero(chosen)}, "reset")
+                self._forget_starts(chosen)
+                self._abort_some(set(chosen), "reset")
+            self.subjects.over(chosen)
+            self._ended[chosen] = False  # where it fails nobody knows who resets next
+            self.state = FIRST if self._held is not None else CAREFUL if any(self.episodes) else IDLE
+        except Exception as error:  # noqa: BLE001 - the recorder's edge
+            self.failed(error)
+
+    def reset(self, observations: Any, infos: Any, *, seed: Any, options: Any, mask: Any) -> None:
+        """The reset was made: episodes of all slots, or of those of the mask, begin."""
+        self.extra = {}
+        self.state = BUSY  # until it is done: what is interrupted is forgotten by whatever comes next
+        try:
+            chosen = slots_of(mask, self.slots)
+            self._resetting.difference_update(chosen)
+            self.subjects.begun(chosen)
             if not self.active or self.config.benchmark is None:
                 self.state = IDLE
                 return
-            seeds = _seeds(seed, self.slots)
-            starts = {
-                int(i): Start(encode(slot_info(infos, int(i), self.slots)), seeds[i], options)
-                for i in np.flatnonzero(chosen)
-            }
-            self._begin(observations, starts)
+            self._begin(observations, reset_starts(chosen, infos, self.slots, seed, options))
         except Exception as error:  # noqa: BLE001 - the recorder's edge: the run goes on, see `failed`
             self.failed(error)
 
@@ -121,16 +121,21 @@ class VectorStream(RecordingStream):
         """The actions of the next step."""
         try:
             if self.state == BUSY:
-                self.abort_open("interrupted")
-                self.forget_held()
-                self.state = IDLE
+                self.end(reason="interrupted")
+                if self.active:
+                    self.warn(INTERRUPTED, once=INTERRUPTED)
+            if self._resetting and self.active:
+                self.subjects.begun(self._resetting)  # whose steps these are nobody knows
+                self._resetting.clear()
+                self.warn(RESET_FAILED, once=RESET_FAILED)
+            extra, self.extra = self.extra, {}  # also of a step that is not recorded: of no later one
             if self.state == IDLE:
                 return
             self.state = BUSY
             if self._held is not None:
-                self._held.actions, self._held.extra = copy.deepcopy(actions), self.take_extra()
+                self._held.actions, self._held.extra = copy.deepcopy(actions), extra
             else:
-                retry_in_new_segment(self, lambda: self._put_actions(actions))
+                retry_in_new_segment(self, lambda: self._put_actions(actions, extra))
         except Exception as error:  # noqa: BLE001 - the recorder's edge
             self.failed(error)
 
@@ -147,14 +152,21 @@ class VectorStream(RecordingStream):
             self._ended = ended  # also while nothing is recorded: who resets next is known when it goes on
             if not self.active:
                 return
-            if self.state == BUSY:
-                if self._held is not None:
+            over: list[int] = np.flatnonzero(ended).tolist()
+            begun = over if self.mode == SAME_STEP else np.flatnonzero(resetting).tolist()
+            try:
+                if self.state == BUSY and self._held is not None:
                     self._first_step(self._held, observations, rewards)
                     self._held = None
+            finally:
+                if over or begun:
+                    self.subjects.over(over)
+                    self.subjects.begun(begun)
+            if self.state == BUSY:
                 self._put_outcomes(rewards, terminated, truncated, ended, infos)
-                self._advance(observations, terminated, truncated, ended, resetting, infos)
+                self._advance(observations, terminated, truncated, over, begun, infos)
             elif self.config.benchmark is not None:
-                starts = self._starts(ended, resetting, infos)
+                starts = autoreset_starts(begun, infos, self.slots)
                 if starts:
                     self.state = BUSY
                     self._begin(observations, starts)
@@ -164,14 +176,14 @@ class VectorStream(RecordingStream):
     def annotate_ended(self, slot: int, metadata: Mapping[str, Any]) -> None:
         """Metadata of the episode of a slot that the last step ended, also when the next one has begun."""
         try:
-            self.amend(slot, dict(metadata), episode=self.ended_episodes[slot])
+            self.amend(slot, metadata, episode=self.subjects.ended[slot])
         except Exception as error:  # noqa: BLE001 - the recorder's edge
             self.failed(error)
 
     def discard_ended(self, slot: int) -> None:
         """Give up the episode of a slot that the last step ended, also when the next one has begun."""
         try:
-            self.amend(slot, {}, discarded=True, episode=self.ended_episodes[slot])
+            self.amend(slot, {}, discarded=True, episode=self.subjects.ended[slot])
         except Exception as error:  # noqa: BLE001 - the recorder's edge
             self.failed(error)
 
@@ -182,9 +194,8 @@ class VectorStream(RecordingStream):
                 self.forget_held()
                 self._abort_some(set(range(self.slots)), "discarded", discarded=True)
                 self.state = IDLE
-            elif self._held is not None and self.holds(slot):
-                del self._held.starts[slot]
-                self.early.pop(slot, None)
+            elif self.holds(slot):
+                self._forget_starts([slot])
             elif self.episodes[slot]:
                 self._abort_some({slot}, "discarded", discarded=True)
             else:
@@ -203,6 +214,13 @@ class VectorStream(RecordingStream):
 
     # --- how -----------------------------------------------------------------------------------------------
 
+    def _forget_starts(self, slots: list[int]) -> None:
+        """Some slots' episodes that wait for the first step begin no more."""
+        for slot in slots:
+            self.early.pop(slot, None)
+            if self._held is not None:
+                self._held.starts.pop(slot, None)
+
     def _begin(self, observations: Any, starts: dict[int, Start]) -> None:
         """Episodes begin on a block of observations; slots without a start go on, or stay without an episode."""
         if self._held is not None:
@@ -220,7 +238,7 @@ class VectorStream(RecordingStream):
                 self.abort_open("another step schema")
                 self.schema = self.structures = None
         if leaves is None:
-            self._held = _Held(copy.deepcopy(observations), starts, time.time_ns())
+            self._held = Held(copy.deepcopy(observations), starts, time.time_ns())
             self.state = FIRST
             return
         self._put_block(leaves)
@@ -240,14 +258,16 @@ class VectorStream(RecordingStream):
                 slot, seed=start.seed, options=start.options, reset_info=start.reset_info, started_at=now
             )
 
-    def _first_step(self, held: _Held, observations: Any, rewards: Any) -> None:
+    def _first_step(self, held: Held, observations: Any, rewards: Any) -> None:
         config = self.config
         spaces = config.observation_space, config.action_space
         firsts = [slot_value(spaces[0], batch, 0) for batch in (held.observations, observations)]
+        if self.extra:  # told inside this step: of the next one, so there must be room for it
+            self.misfits.note_extra(DictNode({}), first_slot(self.extra))
         schema = step_schema_of(
             self.misfits.widened("o", structure_of_values(spaces[0], *firsts)),
             self.misfits.widened("a", structure_of_space(spaces[1], slot_value(spaces[1], held.actions, 0))),
-            self.misfits.extras(_first_slot(held.extra)),
+            self.misfits.extras(first_slot(held.extra)),
             observation_space_json=spaces[0],
             action_space_json=spaces[1],
             reward_dtype=str(np.asarray(rewards).dtype),
@@ -255,18 +275,16 @@ class VectorStream(RecordingStream):
         self.open_schema(schema)
         self._put_block(self._leaves("o", 0, held.observations))
         self._put_starts(held.starts, held.started_at)
-        self.extra = held.extra
-        retry_in_new_segment(self, lambda: self._put_actions(held.actions))
+        retry_in_new_segment(self, lambda: self._put_actions(held.actions, held.extra))
 
     def _structure(self, group: int) -> Structure:
         if self.structures is None:
             raise SchemaMismatch("no step schema")
         return self.structures[group]
 
-    def _put_actions(self, actions: Any) -> None:
+    def _put_actions(self, actions: Any, extra: dict[str, Any]) -> None:
         self._put_leaves("a", self._leaves("a", 1, actions))
-        if self.schema is not None and (self.schema.extra or self.extra):
-            extra = self.take_extra()
+        if self.schema is not None and (self.schema.extra or extra):
             fill_extra(self._structure(2), extra, self.slots)
             self._put_leaves("x", self._leaves("x", 2, extra))
 
@@ -277,7 +295,7 @@ class VectorStream(RecordingStream):
             leaves = batch_leaves(structure, batch, self.slots)
         except SchemaMismatch:
             if prefix == "x":
-                self.misfits.note_extra(structure, _first_slot(batch))
+                self.misfits.note_extra(structure, first_slot(batch))
             else:
                 space = self.config.observation_space if prefix == "o" else self.config.action_space
                 with contextlib.suppress(LookupError, TypeError):  # a batch that has no slots
@@ -287,9 +305,10 @@ class VectorStream(RecordingStream):
             check_cells(cells)
         return leaves
 
-    def _put_leaves(self, prefix: str, leaves: list[Any], *, row: int | None = None) -> None:
-        columns = self.writer.segment.columns
-        start = self.writer.row if row is None else row
+    def _put_leaves(self, prefix: str, leaves: list[Any]) -> None:
+        if size := sum(len(cell) for leaf in leaves if isinstance(leaf, list) for cell in leaf):
+            self.writer.need(size)
+        columns, start = self.writer.segment.columns, self.writer.row
         for index, leaf in enumerate(leaves):
             name = f"{prefix}{index}"
             if isinstance(leaf, list):
@@ -337,6 +356,7 @@ class VectorStream(RecordingStream):
         return out
 
     def _put_infos(self, raws: dict[int, bytes]) -> None:
+        self.writer.need(sum(map(len, raws.values())))
         columns, row = self.writer.segment.columns, self.writer.row
         for slot, raw in raws.items():
             columns["info"][row + slot] = self.writer.put_bytes(raw)
@@ -347,36 +367,70 @@ class VectorStream(RecordingStream):
         observations: Any,
         terminated: npt.NDArray[np.bool_],
         truncated: npt.NDArray[np.bool_],
-        ended: npt.NDArray[np.bool_],
-        resetting: npt.NDArray[np.bool_],
+        over: list[int],
+        begun: list[int],
         infos: Any,
     ) -> None:
         """Final rows and ends of what ended, the next block's observations, starts of what begins."""
         now = time.time_ns()
-        ending = [int(i) for i in np.flatnonzero(ended) if self.episodes[i]]
+        ending = [slot for slot in over if self.episodes[slot]]
+        flags = terminated * np.uint8(TERMINATED) | truncated * np.uint8(TRUNCATED)
         finals = self._final_cells(ending, observations, infos)
         leaves = self._next_leaves(observations)
-        retry_in_new_segment(self, lambda: self._put_finals(ending, finals, now))
-        self.writer.row += self.slots + sum(cells is not None for cells in finals)
-        for slot, cells in zip(ending, finals, strict=True):
-            flags = (TERMINATED if terminated[slot] else 0) | (TRUNCATED if truncated[slot] else 0)
-            self.ended_episodes[slot] = self.episodes[slot]
-            self.put_end(slot, flags=flags | (control.NO_FINAL if cells is None else 0), ended_at=now)
-        starts = self._starts(ended, resetting, infos)
+        starts = autoreset_starts(begun, infos, self.slots)
+        try:
+            self._put_ended(ending, finals, [int(flags[slot]) for slot in ending], now)
+            if leaves is not None:
+                self._put_block(leaves)
+                self._put_starts(starts, now)
+        except SpoolFull as error:
+            self._stop_at(leaves, now, shortage_reason(error))
+            raise
         if leaves is None:
             self._mismatch(observations, starts)
             return
-        try:
-            self._put_block(leaves)
-        except SpoolFull:
-            self._put_leaves("o", leaves)  # in the rows that are reserved for it
-            self.publish()
-            raise
-        self._put_starts(starts, now)
         self.publish()
         if ending:
             self.wake()
         self._ready()
+
+    def _put_ended(self, slots: list[int], finals: list[Cells], flags: list[int], now: int) -> None:
+        """The block at hand is whole: final rows and ends of the episodes that it ended.
+
+        Raises:
+            SpoolFull: A final row has no room anywhere; its episode ended without it.
+        """
+        writer, full = self.writer, None
+        try:
+            retry_in_new_segment(
+                self, lambda: put_finals(writer, writer.row + self.slots, slots, finals, now)
+            )
+        except SpoolFull as error:
+            full, finals = error, put_fitting(writer, writer.row + self.slots, slots, finals, now)
+        writer.row += self.slots
+        self._put_ends(slots, finals, flags, now)
+        if full is not None:
+            raise full
+
+    def _put_ends(
+        self, slots: list[int], finals: list[Cells], flags: list[int], now: int, reason: str = ""
+    ) -> None:
+        self.writer.row += sum(cells is not None for cells in finals)
+        for slot, cells, how in zip(slots, finals, flags, strict=True):
+            without = control.NO_FINAL if cells is None else 0
+            self.put_end(slot, flags=how | without, reason=reason, ended_at=now)
+
+    def _stop_at(self, leaves: list[Any] | None, now: int, reason: str) -> None:
+        """There is no other segment: what is open ends, on the next observations that have room in the segment at hand.
+
+        A block's rows and as many again are free when it begins; packed, all final rows fit into these.
+        """
+        open_ = [slot for slot in range(self.slots) if self.episodes[slot]]
+        finals: list[Cells] = [leaves and [leaf[slot] for leaf in leaves] for slot in open_]
+        kept = put_fitting(self.writer, self.writer.row, open_, finals, now)
+        self._put_ends(open_, kept, [control.ABORTED] * len(open_), now, reason)
+        self.publish()
+        self.wake()
 
     def _next_leaves(self, observations: Any) -> list[Any] | None:
         try:
@@ -399,50 +453,12 @@ class VectorStream(RecordingStream):
         if starts:
             self._begin(observations, starts)
 
-    def _final_cells(self, ending: list[int], observations: Any, infos: Any) -> list[list[Any] | None]:
+    def _final_cells(self, ending: list[int], observations: Any, infos: Any) -> list[Cells]:
         """The cells of each final observation; None where it is not known or does not fit."""
         space, structure = self.config.observation_space, self._structure(0)
-        out: list[list[Any] | None] = []
-        for slot in ending:
-            if self.mode == SAME_STEP:
-                value = final_observation(infos, slot, space)
-            else:
-                value = slot_value(space, observations, slot)
-            try:
-                cells = None if value is None else list(structure.flatten(value))
-                check_cells(cells or ())
-                out.append(cells)
-            except SchemaMismatch:
-                out.append(None)
-        return out
-
-    def _put_finals(self, ending: list[int], finals: list[list[Any] | None], now: int) -> None:
-        columns, row = self.writer.segment.columns, self.writer.row + self.slots
-        for slot, cells in zip(ending, finals, strict=True):
-            if cells is None:
-                continue
-            for index, cell in enumerate(cells):
-                name = f"o{index}"
-                if not isinstance(cell, bytes):
-                    columns[name][row] = cell
-                elif f"{name}_size" in columns:
-                    columns[name][row] = self.writer.put_bytes(cell)
-                    columns[f"{name}_size"][row] = len(cell)
-            columns["flags"][row] = IS_FINAL
-            columns["slot"][row] = slot
-            columns["time"][row] = now
-            row += 1
-
-    def _starts(
-        self, ended: npt.NDArray[np.bool_], resetting: npt.NDArray[np.bool_], infos: Any
-    ) -> dict[int, Start]:
-        """The episodes that this step began by itself."""
-        begun = {NEXT_STEP: resetting, SAME_STEP: ended}.get(self.mode, _NONE)
-        without = frozenset(("final_obs", "final_observation", "final_info", "episode", "_episode"))
-        out = {}
-        for slot in np.flatnonzero(begun):
-            out[int(slot)] = Start(encode(slot_info(infos, int(slot), self.slots, without=without)))
-        return out
+        if self.mode == SAME_STEP:
+            return [cells_of(structure, final_observation(infos, slot, space)) for slot in ending]
+        return [cells_of(structure, slot_value(space, observations, slot)) for slot in ending]
 
     def _abort_some(self, slots: set[int], reason: str, *, discarded: bool = False) -> None:
         """Abort some slots' episodes. The block at hand becomes their final rows, the others' go on in a new one."""
@@ -479,21 +495,6 @@ class VectorStream(RecordingStream):
         room = self.writer.row + self.slots < self.writer.limit
         quiet = not self.extra and not self._ended.any()
         self.state = RUN if self.short_way and room and quiet else CAREFUL
-
-
-def _first_slot(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """The extra facts of the first slot."""
-    return {
-        name: value[0] if isinstance(value, list) else np.asarray(value)[0] for name, value in batch.items()
-    }
-
-
-def _seeds(seed: Any, slots: int) -> list[Any]:
-    if seed is None:
-        return [None] * slots
-    if isinstance(seed, int | np.integer):
-        return [int(seed) + i for i in range(slots)]
-    return list(seed)
 
 
 _NONE: npt.NDArray[np.bool_] = np.zeros(0, bool)

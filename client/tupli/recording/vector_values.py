@@ -31,6 +31,22 @@ def slot_value(space: Any, batch: Any, slot: int) -> Any:
     return batch[slot]
 
 
+def first_slot(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """The extra facts of the first slot."""
+    return {
+        name: value[0] if isinstance(value, list) else np.asarray(value)[0] for name, value in batch.items()
+    }
+
+
+def seeds_of(seed: Any, slots: int) -> list[Any]:
+    """The seed of each slot, as Gymnasium gives them."""
+    if seed is None:
+        return [None] * slots
+    if isinstance(seed, int | np.integer):
+        return [int(seed) + i for i in range(slots)]
+    return list(seed)
+
+
 def batch_leaves(structure: Structure, batch: Any, slots: int, place: str = "") -> list[Any]:
     """One entry a leaf: an array of shape `(slots, *shape)`, or a list of bytes.
 

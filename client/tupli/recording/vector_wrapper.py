@@ -64,6 +64,7 @@ class TupliVectorEnvWrapper(RecordingControls, BenchmarkMethods, gymnasium.vecto
         """Reset all slots, or those of `options["reset_mask"]`; their episodes begin."""
         given = copied(options) or {}
         mask = given.pop("reset_mask", None)
+        self._stream.before_reset(mask)
         observations, infos = self.env.reset(seed=seed, options=options)
         self._stream.reset(observations, infos, seed=seed, options=given or None, mask=mask)
         return observations, infos
@@ -95,7 +96,7 @@ class TupliVectorEnvWrapper(RecordingControls, BenchmarkMethods, gymnasium.vecto
         Raises:
             SpoolFull: Recording had been stopped because the spool was full.
         """
-        if self._stream.closed:
+        if self._stream.drained:
             return
         try:
             super().close(**kwargs)

@@ -54,7 +54,10 @@ class RecordingControls:
         self._stream.activate()
 
     def deactivate_recording(self) -> None:
-        """End the running episode as aborted (`paused`), and record no more."""
+        """End the running episode as aborted (`paused`), and record no more.
+
+        From then on `annotate` and `discard_episode` change nothing of what was recorded.
+        """
         self._stream.deactivate()
 
     def extra(self, **values: Any) -> None:
@@ -90,7 +93,9 @@ class TupliEnvWrapper(RecordingControls, BenchmarkMethods, gymnasium.Wrapper[Any
     ) -> None:
         super().__init__(env)
         self.storage = storage
-        self._connect(config or config_of(env, storage, benchmark_id, metadata_callback, rl_tuple_cls))
+        config = config or config_of(env, storage, benchmark_id, metadata_callback, rl_tuple_cls)
+        config.rl_tuple = config.rl_tuple or rl_tuple_cls  # a callback may be set later
+        self._connect(config)
 
     def _connect(self, config: RecordingConfig) -> None:
         self._stream: SingleStream = SingleStream(config)
@@ -102,8 +107,9 @@ class TupliEnvWrapper(RecordingControls, BenchmarkMethods, gymnasium.Wrapper[Any
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Reset the environment; a recorded episode begins, one that was open is aborted."""
+        """Reset the environment; a recorded episode begins, one that was open is aborted, also when this fails."""
         given = copied(options)
+        self._stream.before_reset()
         observation, info = self.env.reset(seed=seed, options=options)
         self._stream.reset(observation, info, seed=seed, options=given)
         return observation, info
@@ -113,7 +119,7 @@ class TupliEnvWrapper(RecordingControls, BenchmarkMethods, gymnasium.Wrapper[Any
         return self._step(action)
 
     def annotate(self, **metadata: Any) -> None:
-        """Metadata of the running or just ended episode."""
+        """Metadata of the running or just ended episode; of a running one it is written with its end."""
         self._stream.annotate(metadata)
 
     def discard_episode(self) -> None:

@@ -22,6 +22,8 @@ from tupli.errors import InvalidInput, SpoolFull
 
 NO_ROOM: Final = frozenset((errno.ENOSPC, errno.EDQUOT))
 """What the system says where a file cannot grow."""
+NO_FILES: Final = frozenset((errno.EMFILE, errno.ENFILE))
+"""What it says where a process, or all together, have as many open files as they may."""
 DEFAULT_LIMIT: Final = 2 << 30
 FREE_DISK: Final = 64 << 20
 FREE_SHARE: Final = 20
@@ -62,6 +64,10 @@ _NETWORK: Final = frozenset(
         "fuse.rclone",
     ]
 )
+
+
+class TooManyFiles(SpoolFull):
+    """There is room, but no more files may be open at the moment."""
 
 
 class SpoolDirectory:

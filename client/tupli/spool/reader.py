@@ -29,6 +29,7 @@ from tupli_schemas.events import (
     StepsRecorded,
     encode_rows,
 )
+from tupli_schemas.ids import parse_id
 from tupli_schemas.steps import StepSchema
 
 Read = TypeVar("Read")
@@ -49,17 +50,17 @@ class StreamReader:
     Attributes:
         next_number: The number that the next item of the stream gets.
         rows: Rows of the current segment that were read. control: its control bytes that were read.
+        manifest: What episodes' starts have in common, as it is now.
     """
 
     def __init__(self, manifest: Manifest, state: StreamState) -> None:
-        self._manifest = manifest
+        self.manifest = manifest
         self._stream = manifest.stream_id
         self._slots = Slots(state.slots)
         self._schemas: dict[int, StepSchema] = {}
         self.next_number = state.next_number
         self.rows = self.control = 0
         self.record_bytes = MAX_RECORD_BYTES
-        self.manifest: Callable[[], Manifest] = lambda: self._manifest
 
     def state(self, segment: int) -> StreamState:
         """Where the numbers stand, at the beginning of this segment."""
@@ -69,15 +70,6 @@ class StreamReader:
         """The current segment was read to its end."""
         self.rows = self.control = 0
         self._slots.next_segment()
-
-    def pending(self, segment: Segment) -> int:
-        """Rows that are published and not read yet."""
-        return segment.published()[0] - self.rows
-
-    def open_episodes(self) -> dict[int, tuple[int, int]]:
-        """Slot: (episode, steps), of the slots with an open episode."""
-        states = enumerate(self._slots.states())
-        return {slot: (state.episode, state.steps) for slot, state in states if state.episode}
 
     def read(self, segment: Segment, to_rows: int, to_control: int) -> Iterator[Outgoing]:
         """The events between what was read and these positions of the segment.
@@ -113,12 +105,13 @@ class StreamReader:
                 episode=record.episode,
                 metadata=record.payload.get("metadata"),
                 discarded=bool(record.flags & control.DISCARDED),
+                benchmark_id=self._benchmark,
             )
         self.next_number += 1
         return Outgoing(event, self.rows, self.control)
 
     def _started(self, segment: Segment, record: Control) -> EpisodeStarted:
-        manifest = self.manifest()
+        manifest = self.manifest
         given = record.payload
         return EpisodeStarted(
             stream=self._stream,
@@ -161,6 +154,7 @@ class StreamReader:
             metadata=record.payload.get("metadata"),
             digest=seal.digest,
             discarded=is_empty or bool(record.flags & control.DISCARDED),
+            benchmark_id=self._benchmark,
         )
 
     def _read_rows(self, segment: Segment, stop: int) -> Iterator[Outgoing]:
@@ -194,7 +188,12 @@ class StreamReader:
             last=self.next_number - 1,
             layout=layout.text,
             body=body,
+            benchmark_id=self._benchmark,
         )
+
+    @property
+    def _benchmark(self) -> bytes:
+        return parse_id(self.manifest.benchmark.id)
 
     def _schema(self, segment: Segment) -> StepSchema:
         if segment.number not in self._schemas:

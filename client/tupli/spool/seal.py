@@ -41,7 +41,7 @@ def mark_final(columns: dict[str, npt.NDArray[Any]], row: int, end: int, now: in
 
 
 def close_dead(path: Path, manifest: Manifest, unproven: Path) -> DeadStream:
-    """Open a dead stream's segments and close what is open in them. The stream's lock is held.
+    """Open a dead stream's segments and close what is open in them; all are put away. The stream's lock is held.
 
     Args:
         path: The stream's directory.
@@ -94,6 +94,7 @@ def _chain(path: Path, state: StreamState, manifest: Manifest) -> tuple[list[Seg
             return chain, damaged(files[index:], str(error))
         chain.append(segment)
         over = not segment.published()[2]
+        segment.put_away()  # they may be more than the files that a process may open
     return chain, []
 
 
@@ -102,18 +103,24 @@ def _end_open(segments: list[Segment], state: StreamState) -> None:
     time = 0
     for segment in segments:
         rows, used, _ = segment.published()
-        for record in control.decode(segment.control, 0, used):
-            if record.kind is Kind.START:
-                open_[record.slot] = record.episode
-            elif record.kind is Kind.END:
-                open_.pop(record.slot, None)
-            time = max(time, record.time)
-        if rows:
-            time = max(time, int(segment.columns["time"][rows - 1]))
+        with segment.at_hand():
+            for record in control.decode(segment.control, 0, used):
+                if record.kind is Kind.START:
+                    open_[record.slot] = record.episode
+                elif record.kind is Kind.END:
+                    open_.pop(record.slot, None)
+                time = max(time, record.time)
+            if rows:
+                time = max(time, int(segment.columns["time"][rows - 1]))
     last = segments[-1]
-    rows, used, closed = last.published()
-    if closed:
-        return
+    if not last.published()[2]:
+        with last.at_hand():
+            _close(last, open_, time)
+
+
+def _close(last: Segment, open_: dict[int, int], time: int) -> None:
+    """End these episodes, by slot, and with them the stream."""
+    rows, used, _ = last.published()
     if open_:
         end = rows + last.shape.slots
         mark_final(last.columns, rows, end, time)
@@ -138,7 +145,8 @@ def _proven(segments: list[Segment]) -> tuple[list[tuple[int, int]], list[Doubt]
     """After a restart of the machine: what is proven, segment by segment to the first gap, and what is not."""
     proven = []
     for index, segment in enumerate(segments):
-        rows, used = verified(segment)
+        with segment.at_hand():
+            rows, used = verified(segment)
         proven.append((rows, used))
         if segment.published() != (rows, used, True):
             behind = [doubt_of(other, (0, 0), RESTARTED) for other in segments[index + 1 :]]
@@ -149,8 +157,9 @@ def _proven(segments: list[Segment]) -> tuple[list[tuple[int, int]], list[Doubt]
 
 def _believe(segment: Segment, rows: int, used: int) -> Segment:
     """Keep what is proven; nothing is ended that is not known to have ended."""
-    segment.word[0] = pack_word(rows, used, closed=True)
-    acknowledged, acknowledged_control, _ = unpack_word(segment.acknowledged[0])
-    if acknowledged > rows or acknowledged_control > used:
-        segment.acknowledge(rows, used)
+    with segment.at_hand():
+        segment.word[0] = pack_word(rows, used, closed=True)
+        acknowledged, acknowledged_control, _ = unpack_word(segment.acknowledged[0])
+        if acknowledged > rows or acknowledged_control > used:
+            segment.acknowledge(rows, used)
     return segment

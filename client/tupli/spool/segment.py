@@ -9,6 +9,8 @@ import errno
 import mmap
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,15 +50,20 @@ class Segment:
         word: What is published. rows_word: the half of it that counts rows.
         control: The control records' bytes. heap: the heap's bytes.
         meta: What was given at creation: the step schema of all its rows.
+        is_away: Whether it is not mapped: only `published`, `done` and `unacknowledged` can be asked.
     """
 
     def __init__(self, path: Path, shape: SegmentShape, meta: dict[str, Any], mapped: mmap.mmap) -> None:
         self.path = path
         self.shape = shape
         self.meta = meta
+        self.places, self._control, self._heap, self.size = shape.offsets(len(orjson.dumps(meta)))
+        self._lay_out(mapped)
+
+    def _lay_out(self, mapped: mmap.mmap) -> None:
+        shape, offsets, control, heap = self.shape, self.places, self._control, self._heap
+        self.is_away = False
         self._map = mapped
-        offsets, control, heap, self.size = shape.offsets(len(orjson.dumps(meta)))
-        self.places = offsets
         self.columns: dict[str, npt.NDArray[Any]] = {}
         for name, dtype, cell in shape.columns:
             offset, row = offsets[name]
@@ -115,6 +122,48 @@ class Segment:
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
 
+    def put_away(self) -> None:
+        """Unmap it, and with that close its file: nobody writes it any more, and nobody reads it for a while.
+
+        Arrays of it that somebody still holds stay as they are, and keep it open.
+        """
+        if self.is_away:
+            return
+        self.let_pages_go()
+        self.is_away = True
+        self.word, self.acknowledged = (
+            memoryview(bytearray(word)).cast("Q") for word in (self.word, self.acknowledged)
+        )
+        self.rows_word = memoryview(bytearray(self.rows_word)).cast("I")
+        self.whole = self.control = self.heap = memoryview(b"")
+        self.columns = {}
+        del self._map
+
+    def take_up(self) -> None:
+        """Map it again, if it was put away.
+
+        Raises:
+            OSError: Its file cannot be opened.
+        """
+        if self.is_away:
+            with self.path.open("r+b") as file:
+                self._lay_out(_mapped(file.fileno(), self.size))
+
+    @contextmanager
+    def at_hand(self) -> Iterator[None]:
+        """Mapped meanwhile; afterwards as before.
+
+        Raises:
+            OSError: Its file cannot be opened.
+        """
+        was_away = self.is_away
+        self.take_up()
+        try:
+            yield
+        finally:
+            if was_away:
+                self.put_away()
+
     @staticmethod
     def create(path: Path, shape: SegmentShape, meta: dict[str, Any]) -> "Segment":
         """A new segment, allocated in full (never sparse: a full disk would be SIGBUS later).
@@ -128,7 +177,7 @@ class Segment:
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             _allocate(descriptor, size)
-            mapped = mmap.mmap(descriptor, size)
+            mapped = _mapped(descriptor, size)
             mapped[: FIXED.size] = FIXED.pack(
                 MAGIC, len(raw), shape.rows, shape.slots, shape.control, shape.heap
             )
@@ -162,7 +211,14 @@ class Segment:
             size = shape.offsets(meta_size)[3]
             if os.fstat(file.fileno()).st_size < size:
                 raise SegmentError("cut short", place=str(path))
-            return Segment(path, shape, meta, mmap.mmap(file.fileno(), size))
+            return Segment(path, shape, meta, _mapped(file.fileno(), size))
+
+
+def _mapped(descriptor: int, size: int) -> mmap.mmap:
+    """The file's bytes. Before Python 3.13 a mapping keeps a descriptor of its own open."""
+    if sys.version_info >= (3, 13):
+        return mmap.mmap(descriptor, size, trackfd=False)
+    return mmap.mmap(descriptor, size)
 
 
 def _allocate(descriptor: int, size: int) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from tupli.spool.checksums import sums_path
@@ -66,16 +67,23 @@ def doubt_of(segment: Segment, proven: tuple[int, int], why: str) -> Doubt | Non
     there.
     """
     rows, used, closed = segment.published()
-    times = np.flatnonzero(segment.columns["time"])
-    held = max(rows, int(times[-1]) + 1 if len(times) else 0)
-    told = np.flatnonzero(np.frombuffer(segment.control, np.uint8))
-    held_control = max(used, int(told[-1]) + 1 if len(told) else 0)
+    with segment.at_hand():
+        last_time = _last(segment.columns["time"])
+        last_told = _last(np.frombuffer(segment.control, np.uint8))
+    held = max(rows, last_time + 1)
+    held_control = max(used, last_told + 1)
     acknowledged, acknowledged_control, _ = unpack_word(segment.acknowledged[0])
     lost = held - max(proven[0], min(acknowledged, held))
     lost_control = held_control - max(proven[1], min(acknowledged_control, held_control))
     if lost <= 0 and lost_control < _ALIGNED:
         return None
     return Doubt(segment.path, why, max(lost, 0), proven, (rows, used, closed), whole=proven == (0, 0))
+
+
+def _last(values: npt.NDArray[Any]) -> int:
+    """Where the last one is that is not zero; -1 when all are."""
+    found = np.flatnonzero(values)
+    return int(found[-1]) if len(found) else -1
 
 
 _ALIGNED: Final = 8

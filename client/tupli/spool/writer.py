@@ -15,7 +15,7 @@ import numpy as np
 
 from tupli.errors import SpoolFull
 from tupli.spool import control
-from tupli.spool.directory import SpoolDirectory
+from tupli.spool.directory import NO_FILES, SpoolDirectory, TooManyFiles
 from tupli.spool.layout import (
     END_RESERVE,
     HEAP_START,
@@ -108,6 +108,15 @@ class StreamWriter:
             if self._spare is None and not self._dropped:
                 self._spare = self._create(segment.shape.layout, segment.meta, 0)
 
+    def need(self, size: int) -> None:
+        """See that the heap has room for all bytes of what is written next, before its first is.
+
+        Raises:
+            HeapFull: It has not.
+        """
+        if self.heap_at + size > self.segment.shape.heap:
+            raise HeapFull(size)
+
     def put_bytes(self, raw: bytes) -> int:
         """Copy bytes into the heap; returns where they are.
 
@@ -176,7 +185,7 @@ class StreamWriter:
 
     def finish(self) -> None:
         """Publish, and mark that nothing follows."""
-        if self.opened:
+        if self.opened and not self.segment.published()[2]:  # else this was interrupted behind it
             self.publish()
             self.segment.word[0] = pack_word(self.row, self.control_at, closed=True)
         self.drop_spare()
@@ -231,6 +240,8 @@ class StreamWriter:
     def _create(self, layout: Layout, meta: dict[str, Any], heap: int) -> Segment:
         try:
             return self._create_of_size(layout, meta, heap)
+        except TooManyFiles:
+            raise
         except SpoolFull:
             if self._size == MIN_SEGMENT:
                 raise
@@ -245,7 +256,8 @@ class StreamWriter:
         try:
             segment = Segment.create(path, shape, meta)
         except OSError as error:
-            raise SpoolFull(f"no segment of {size} bytes: {error.strerror}") from error
+            reason = TooManyFiles if error.errno in NO_FILES else SpoolFull
+            raise reason(f"no segment of {size} bytes: {error.strerror}") from error
         segment.populate()  # takes long: interrupted, the next one takes its place under the same number
         self._size = min(2 * self._size, MAX_SEGMENT)
         return segment

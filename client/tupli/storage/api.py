@@ -12,7 +12,7 @@ import numpy as np
 
 from tupli.errors import InvalidInput, NotFound
 from tupli.models import BenchmarkHeader, Episode, EpisodeHeader
-from tupli.names import checked_name
+from tupli.names import checked_name, scopes_of
 from tupli.storage.delivery import Delivery, send, visible
 from tupli.storage.http_query import HttpQuery
 from tupli.storage.static import StaticEpisode, static_episode
@@ -157,7 +157,7 @@ class TupliAPIClient:
         return found[0]
 
     def publish_episode(self, episode_id: str, publish_in: str = GLOBAL_SCOPE) -> None:
-        """Make an episode visible in a scope."""
+        """Make an episode visible in a scope, also one that is not there yet; `publish` looks first."""
         self._publish("episode", episode_id, publish_in)
 
     def unpublish_episode(self, episode_id: str, unpublish_from: str = GLOBAL_SCOPE) -> None:
@@ -165,7 +165,7 @@ class TupliAPIClient:
         self._unpublish("episode", episode_id, unpublish_from)
 
     def delete_episode(self, episode_id: str) -> None:
-        """Delete an episode for good."""
+        """Delete an episode for good. Once more, or of an id that never was, it is no error; `delete` looks first."""
         self._delete("episode", episode_id)
 
     def record(self, episode: Episode, publish_in: str | tuple[str, ...] = ()) -> EpisodeHeader:
@@ -294,7 +294,7 @@ def _made(episode: Episode, benchmark: BenchmarkHeader, publish_in: str | tuple[
         BenchmarkRef(_id(benchmark.id), benchmark.name),
         make_id(now // 1_000_000, secrets.randbits(RANDOM_BITS)),
         now,
-        publish_in=(publish_in,) if isinstance(publish_in, str) else tuple(publish_in),
+        publish_in=scopes_of(publish_in),
         versions={"numpy": np.__version__},
         descriptor=benchmark.descriptor,
     )

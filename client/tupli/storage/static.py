@@ -94,7 +94,7 @@ def static_episode(
         publish_in=publish_in,
         versions=versions or {},
     )
-    steps = tuple(_records(schema, batch, stream))
+    steps = tuple(_records(schema, batch, stream, benchmark.id))
     last = episode.tuples[-1]
     ended = EpisodeEnded(
         stream=stream,
@@ -109,6 +109,7 @@ def static_episode(
         return_=_finite(sum_in_order(0.0, np.array([float(item.reward) for item in episode.tuples]))),
         has_final=episode.final_observation is not None,
         digest=digest.hexdigest(),
+        benchmark_id=benchmark.id,
     )
     return StaticEpisode(episode_id(stream, ORDINAL), stream, (started, *steps, ended))
 
@@ -196,7 +197,9 @@ def _column(cells: list[Any], cell: Cell, count: int) -> pa.Array:
     return as_cells(out, cell)
 
 
-def _records(schema: StepSchema, batch: pa.RecordBatch, stream: bytes) -> Iterator[StepsRecorded]:
+def _records(
+    schema: StepSchema, batch: pa.RecordBatch, stream: bytes, benchmark: bytes
+) -> Iterator[StepsRecorded]:
     rows = max(1, int(batch.num_rows * MAX_RECORD_BYTES / max(batch.nbytes, 1)))
     for start in range(0, batch.num_rows, rows):
         part = batch.slice(start, rows)
@@ -208,6 +211,7 @@ def _records(schema: StepSchema, batch: pa.RecordBatch, stream: bytes) -> Iterat
             last=first + part.num_rows - 1,
             layout=schema.layout.text,
             body=encode_rows(whole),
+            benchmark_id=benchmark,
         )
 
 

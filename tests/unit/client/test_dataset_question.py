@@ -54,6 +54,9 @@ def test_wrong_input_names_its_place() -> None:
         TupliDataset().with_episode_filter("run == 1")  # type: ignore[arg-type]  # what a user may try
     with pytest.raises(InvalidInput, match="limit"):
         TupliDataset().limit(-1)
+    for count in (1.5, "3", True):
+        with pytest.raises(InvalidInput, match="limit_episodes"):
+            TupliDataset().limit_episodes(count)  # type: ignore[arg-type]  # that is what is refused
 
 
 def test_an_order_is_written_as_filters_are() -> None:

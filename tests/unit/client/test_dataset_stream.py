@@ -14,7 +14,7 @@ import xxhash
 from tupli.datasets.collect import Collector
 from tupli.datasets.stream import DatasetStream
 from tupli.errors import Conflict, IntegrityError, TransportError
-from tupli_schemas.framing import Kind, encode_frame
+from tupli_schemas.framing import MAX_FRAME_BYTES, Kind, encode_frame, message_parts
 from tupli_schemas.ids import episode_id, id_text, make_id
 from tupli_schemas.problems import Problem
 from tupli_schemas.steps import Cell, Leaf, StepSchema
@@ -155,6 +155,14 @@ def test_new_rows_give_new_patience() -> None:
     assert read(port)[0] == [0.0, 1.0]
 
 
+def test_episodes_that_were_deleted_meanwhile_are_no_damage() -> None:
+    whole = [rows(0, (0, 1), (1, 1)), rows(2, (0, 1))]
+    with pytest.raises(Conflict, match="deleted while it was read"):
+        read(Scripted(answer(head(), page(0, 0, 1, 2, counts=[2, 5, 1]), *whole)))
+    with pytest.raises(IntegrityError, match="3 of the 9 tuples"):
+        read(Scripted(answer(head(), page(0, 0, 1, 2, counts=[3, 5, 1]), *whole)))
+
+
 def test_too_many_cuts_in_a_row_raise() -> None:
     with pytest.raises(TransportError, match="cut"):
         read(Scripted(*[answer(head(), close=False)] * 9))
@@ -216,3 +224,26 @@ def test_taking_leaves_what_comes_later_whole() -> None:
     assert [part["step"].tolist() for part in taken] == [[0, 1], [2, 3]]
     assert [part["next_observation"].tolist() for part in taken] == [[1.0, 2.0], [3.0, 4.0]]
     assert np.concatenate([part["has_next"] for part in taken]).all()
+
+
+def test_headers_larger_than_a_frame_come_in_parts() -> None:
+    headers = [{"metadata": {"blob": "x" * MAX_FRAME_BYTES}}, {"metadata": {}}]
+    data = {
+        "type": "page",
+        "first": 0,
+        "after": None,
+        "ids": [id_text(one) for one in IDS[:2]],
+        "headers": headers,
+    }
+    pages = message_parts(Kind.QUERY_HEADER, orjson.dumps(data))
+    assert len(pages) == 4
+
+    class Whole(Scripted):
+        @contextmanager
+        def stream(self, path: str, body: Mapping[str, Any]) -> Iterator[Iterator[bytes]]:
+            yield iter(self.answers)  # type: ignore[arg-type]  # bytes alone
+
+    rest = answer(rows(0, (0, 1)))
+    stream = DatasetStream(Whole(head(), *map(bytes, pages), rest), {})
+    assert sum(len(block) for block in stream.blocks()) == 1
+    assert stream.headers == headers

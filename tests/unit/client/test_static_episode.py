@@ -1,5 +1,7 @@
 """Static data becomes the same events as a live recording."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -222,3 +224,36 @@ def test_what_the_benchmarks_spaces_allow_or_do_not_say_is_recorded(
 ) -> None:
     made = static_episode(_of(observation), BENCHMARK, STREAM, 9, descriptor={"observation_space": space})
     assert len(made.events) == 3
+
+
+@pytest.mark.parametrize("flags", ["False", [0, 0, float("nan")], [0, 0, 2], None, ["no", "no", "yes"]])
+@pytest.mark.parametrize("name", ["terminated", "truncated"])
+def test_flags_that_are_none_are_refused(flags: object, name: str) -> None:
+    given: dict[str, Any] = {"terminated": False, "truncated": False, name: flags}
+    with pytest.raises(InvalidInput) as caught:
+        Episode.from_arrays(
+            benchmark_id="b", observations=np.zeros(4), actions=np.zeros(3), rewards=np.zeros(3), **given
+        )
+    assert caught.value.place == name
+
+
+@pytest.mark.parametrize(
+    "flags", [True, np.True_, 1, [0, 0, 1], [0.0, 0.0, 1.0], np.array([False, False, True])]
+)
+def test_flags_are_booleans_or_zeros_and_ones(flags: object) -> None:
+    made = Episode.from_arrays(
+        benchmark_id="b",
+        observations=np.zeros(4),
+        actions=np.zeros(3),
+        rewards=np.zeros(3),
+        terminated=flags,
+        truncated=False,
+    )
+    assert [item.terminal for item in made.tuples] == [False, False, True]
+
+
+def test_every_event_says_which_benchmark_it_is_for() -> None:
+    _, *rest = static_episode(_arrays(3), BENCHMARK, STREAM, 9).events
+    assert [event.benchmark_id for event in rest if not isinstance(event, EpisodeStarted)] == [
+        BENCHMARK.id
+    ] * 2

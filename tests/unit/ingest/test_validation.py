@@ -131,6 +131,8 @@ WRONG: list[tuple[str, list[Event], str]] = [
     ("values", [started(1, 1, options={"$nd": 1})], "events[0].options"),
     ("values", [EpisodeAmended(stream=STREAM, first=1, episode=1, metadata={"$b": 3})], "events[0].metadata"),
     ("a slot", [started(1, 1, slot=2**40)], "events[0].slot"),
+    ("a scope", [started(1, 1, publish_in=("lab", "no such group!"))], "events[0].publish_in[1]"),
+    ("scopes", [started(1, 1, publish_in=("lab",) * 101)], "events[0].publish_in"),
 ]
 
 

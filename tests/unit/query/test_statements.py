@@ -8,6 +8,7 @@ import pytest
 
 from tupli_query.core.context import Context, Selection
 from tupli_query.core.errors import BadCursor, BadOrder, BadSelection
+from tupli_query.core.header_statements import HEADER_FACTS, HEADER_TEXTS, read_headers
 from tupli_query.core.sql import MAX_SQL, CompiledQuery, Params
 from tupli_query.core.statements import (
     benchmark_order,
@@ -51,6 +52,7 @@ STATEMENTS = [
     list_episodes(CONTEXT, SELECTION, order=episode_order(["-return"], CONTEXT), limit=3),
     list_dataset(CONTEXT, replace(SELECTION, pin=PIN), order=episode_order((), CONTEXT), limit=3),
     count_episodes(CONTEXT, SELECTION),
+    read_headers(CONTEXT, [PAGE[0].id, BOB[0].id]),
     metadata_keys(CONTEXT, SELECTION, ["x'; DROP"]),
     read_steps(CONTEXT, steps(tuple_filter=F("info.x'; DROP") == "x'; DROP")),
     read_steps(CONTEXT, steps(tuple_filter=NEXT, next_observation=True, in_page_order=True, after_step=3)),
@@ -162,6 +164,13 @@ def test_columns_by_the_words_of_the_interface() -> None:
     with pytest.raises(BadSelection, match="known: observation") as caught:
         step_columns(["reward", "v"], SCHEMA)
     assert caught.value.place == "columns[1]"
+
+
+def test_a_listing_of_headers_has_none_of_their_texts() -> None:
+    query = list_dataset(CONTEXT, SELECTION, order=episode_order((), CONTEXT), limit=3, columns=HEADER_FACTS)
+    shown = query.text.partition(")\nSELECT `")[2].partition("FROM (")[0]
+    assert "`header_bytes`" in shown
+    assert not [name for name in HEADER_TEXTS if f"`{name}`" in shown]
 
 
 def test_statuses_are_checked() -> None:

@@ -9,10 +9,11 @@ import pyarrow as pa
 import pytest
 import xxhash
 
+from tupli_query.core.headers import HEADER_PORTION_BYTES, portion
 from tupli_query.core.pages import Listed, cut_pages, held_rows
 from tupli_query.core.reader import Chunk
 from tupli_query.core.stream import FrameStream
-from tupli_schemas.framing import MAX_FRAME_BYTES, Frame, Kind, decode_frames
+from tupli_schemas.framing import MAX_FRAME_BYTES, Frame, Kind, PartJoiner, decode_frames
 
 
 def over_checksums(*payloads: bytes) -> str:
@@ -118,3 +119,23 @@ def test_a_page_has_episodes_of_one_step_schema() -> None:
 
 def test_wide_rows_make_small_pages() -> None:
     assert held_rows(1) > held_rows(1_000) > held_rows(100_000) >= held_rows(10**9) == 1
+
+
+def test_a_page_larger_than_a_frame_comes_in_parts() -> None:
+    text = "x" * (MAX_FRAME_BYTES + 9)
+    frames = decode_frames(b"".join(FrameStream().page({"headers": [text]})))
+    assert [frame.kind for frame in frames] == [Kind.PART, Kind.QUERY_HEADER]
+    joiner = PartJoiner()
+    payload = [joiner.payload(frame) for frame in frames][-1]
+    assert payload is not None
+    assert orjson.loads(payload) == {"type": "page", "headers": [text]}
+
+
+def test_the_headers_of_a_page_are_read_at_once_and_bounded() -> None:
+    third, huge = HEADER_PORTION_BYTES // 3, 9 * HEADER_PORTION_BYTES
+    sizes = [third, third, third, 5, huge, 5, 5]
+    rows = [{"n_tuples": 1, "header_bytes": size} for size in sizes]
+    listed = [Listed(row, partial(str, i)) for i, row in enumerate(rows)]
+    cut = [[item.row for item in page.listed] for page in cut_pages(listed, first=0, most_rows=100)]
+    assert cut == [rows[:2], rows[2:4], rows[4:5], rows[5:]]
+    assert [portion(rows[start:]) for start in (0, 2, 4, 5, 7)] == [2, 2, 1, 2, 0]

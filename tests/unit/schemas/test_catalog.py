@@ -28,32 +28,55 @@ def with_members(name: str, /, **members: Any) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("name", "members"),
+    ("name", "members", "place"),
     [
-        ("CreateBenchmark", {"benchmark": "x"}),
-        ("CreateBenchmark", {"benchmark": ...}),
-        ("CreateBenchmark", {"name": 5}),
-        ("CreateBenchmark", {"name": ""}),
-        ("CreateBenchmark", {"name": "x" * 257}),
-        ("CreateBenchmark", {"descriptor": []}),
-        ("CreateBenchmark", {"description": None}),
-        ("CreateBenchmark", {"command_id": ""}),
-        ("CreateBenchmark", {"command_id": ["x"]}),
-        ("CreateBenchmark", {"command_id": "x" * 129}),
-        ("Publish", {"kind": "user"}),
-        ("Publish", {"kind": 5}),
-        ("Publish", {"scope": 5}),
-        ("Publish", {"ids": []}),
-        ("Publish", {"ids": "abc"}),
-        ("Publish", {"ids": [5]}),
-        ("Publish", {"ids": 5}),
-        ("Delete", {"ids": ...}),
-        ("Delete", {"command_id": ...}),
+        ("CreateBenchmark", {"benchmark": "x"}, "benchmark"),
+        ("CreateBenchmark", {"benchmark": ...}, "benchmark"),
+        ("CreateBenchmark", {"name": 5}, "name"),
+        ("CreateBenchmark", {"name": ""}, "name"),
+        ("CreateBenchmark", {"name": "x" * 257}, "name"),
+        ("CreateBenchmark", {"descriptor": []}, "descriptor"),
+        ("CreateBenchmark", {"description": None}, "description"),
+        ("CreateBenchmark", {"command_id": ""}, "command_id"),
+        ("CreateBenchmark", {"command_id": ["x"]}, "command_id"),
+        ("CreateBenchmark", {"command_id": "x" * 129}, "command_id"),
+        ("Publish", {"kind": "user"}, "kind"),
+        ("Publish", {"kind": 5}, "kind"),
+        ("Publish", {"scope": 5}, "scope"),
+        ("Publish", {"ids": []}, "ids"),
+        ("Publish", {"ids": "abc"}, "ids"),
+        ("Publish", {"ids": [5]}, "ids[0]"),
+        ("Publish", {"ids": 5}, "ids"),
+        ("Delete", {"ids": ...}, "ids"),
+        ("Delete", {"command_id": ...}, "command_id"),
     ],
 )
-def test_a_command_that_breaks_the_contract_is_refused(name: str, members: dict[str, Any]) -> None:
-    with pytest.raises(EventError):
+def test_a_command_that_breaks_the_contract_is_refused_with_its_place(
+    name: str, members: dict[str, Any], place: str
+) -> None:
+    with pytest.raises(EventError) as caught:
         decode_command(with_members(name, **members))
+    assert caught.value.place == place
+    assert "Error(" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        (b"{", "body"),
+        (b"[]", "body"),
+        (b"{}", "event"),
+        (b'{"event":[]}', "event"),
+        (b'{"event":"Delete"}', "version"),
+        (b'{"event":"Delete","version":9}', "version"),
+        (b'{"event":"Delete","version":1}', "members"),
+        (b'{"event":"Delete","version":1,"members":[]}', "members"),
+    ],
+)
+def test_what_is_no_command_says_where(data: bytes, place: str) -> None:
+    with pytest.raises(EventError) as caught:
+        decode_command(data)
+    assert caught.value.place == place
 
 
 def test_a_command_names_a_bounded_number_of_objects() -> None:

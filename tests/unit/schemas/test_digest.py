@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tupli_schemas.digest import CHUNK_STEPS, EpisodeDigest
+from tupli_schemas.digest import EpisodeDigest
 from tupli_schemas.errors import SchemaMismatch
 from tupli_schemas.steps import Layout, as_cells
 
@@ -51,18 +51,6 @@ def test_cuts_do_not_matter(count: int, cuts: list[int]) -> None:
     places = sorted({0, count, *(cut for cut in cuts if cut < count)})
     parts = [batch.slice(a, b - a) for a, b in pairwise(places)]
     assert digest_of(*parts) == digest_of(batch)
-
-
-@pytest.mark.parametrize("count", [1, 1024, 1030, 3000])
-def test_it_goes_on_from_a_state_after_a_crash(count: int) -> None:
-    batch = episode(3100)
-    before = EpisodeDigest(LAYOUT)
-    before.update(batch.slice(0, count))
-    after = EpisodeDigest.resume(LAYOUT, before.state())
-    assert after.next_step <= count
-    assert after.next_step % CHUNK_STEPS == 0
-    after.update(batch.slice(after.next_step))
-    assert after.hexdigest() == digest_of(batch)
 
 
 @pytest.mark.parametrize("name", [field.name for field in LAYOUT.arrow_schema])
@@ -156,8 +144,3 @@ def fixed_episode() -> pa.RecordBatch:
 def test_rows_that_are_not_the_episodes_are_refused(batch: pa.RecordBatch) -> None:
     with pytest.raises(SchemaMismatch):
         digest_of(batch)
-
-
-def test_a_state_of_another_layout_is_refused() -> None:
-    with pytest.raises(SchemaMismatch):
-        EpisodeDigest.resume(LAYOUT, b"x" * 17)

@@ -10,7 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tupli_schemas.errors import FrameError
-from tupli_schemas.framing import FLAG_ZSTD, HEADER, MAGIC, FrameReader, Kind, decode_frames, encode_frame
+from tupli_schemas.framing import (
+    FLAG_ZSTD,
+    HEADER,
+    MAGIC,
+    MAX_FRAME_BYTES,
+    FrameReader,
+    Kind,
+    PartJoiner,
+    decode_frames,
+    encode_frame,
+    message_parts,
+)
 
 frames = st.lists(st.tuples(st.sampled_from(Kind), st.binary(max_size=200), st.booleans()), max_size=5)
 
@@ -113,3 +124,24 @@ def test_a_payload_that_is_too_large_is_not_framed() -> None:
 def test_the_header_has_20_bytes() -> None:
     assert HEADER.size == 20
     assert struct.calcsize("<2sBBIIQ") == 20
+
+
+@pytest.mark.parametrize(
+    ("size", "parts"),
+    [
+        (0, 0),
+        (5, 0),
+        (MAX_FRAME_BYTES, 0),
+        (MAX_FRAME_BYTES + 1, 1),
+        (2 * MAX_FRAME_BYTES, 1),
+        (2 * MAX_FRAME_BYTES + 7, 2),
+    ],
+)
+def test_a_message_of_any_size_comes_in_parts_and_is_put_together(size: int, parts: int) -> None:
+    payload = bytes(range(251)) * (size // 251) + b"x" * (size % 251)
+    small = encode_frame(Kind.QUERY_HEADER, b"small")
+    body = b"".join([small, *message_parts(Kind.QUERY_HEADER, payload), small])
+    frames = decode_frames(body)
+    assert [frame.kind for frame in frames[1:-1]] == [Kind.PART] * parts + [Kind.QUERY_HEADER]
+    joiner = PartJoiner()
+    assert [joiner.payload(frame) for frame in frames] == [b"small", *[None] * parts, payload, b"small"]

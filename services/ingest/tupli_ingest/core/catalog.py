@@ -281,7 +281,7 @@ def _check_command(command: Command) -> None:
         check_name(command.name, "name")
         if command.benchmark == bytes(16) or ordinal_of(command.benchmark):
             raise ContractError("is no benchmark's id", place="benchmark")
-    elif not isinstance(command, Delete):
+    elif isinstance(command, Publish):  # whatever stands published can be taken back
         check_name(command.scope, "scope")
 
 

@@ -27,9 +27,12 @@ from tupli_schemas.events import (
 )
 from tupli_schemas.framing import Frame, Kind
 from tupli_schemas.index import are_empty
+from tupli_schemas.names import check_name
 from tupli_schemas.problems import Problem
 from tupli_schemas.records import Envelope, NewRecord
 
+MAX_SCOPES: Final = 100
+"""Where one episode is published from its start on."""
 MAX_EVENTS: Final = 10_000
 """Events of one request."""
 
@@ -48,13 +51,13 @@ class Sender:
 class Accepted:
     """What a valid request leads to: records with what they hold, and the last number of each stream.
 
-    `benchmarks` are those that its starts name, each with the index of the first event that does.
+    `benchmarks` are those that its events name, each with the first event that does: its index, and the place.
     """
 
     records: tuple[NewRecord, ...]
     checked: tuple[Checked, ...]
     streams: dict[bytes, int]
-    benchmarks: dict[bytes, int] = field(default_factory=dict)
+    benchmarks: dict[bytes, tuple[int, str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -77,7 +80,7 @@ class _Streams:
 
     last: dict[bytes, int] = field(default_factory=dict)
     episodes: dict[tuple[bytes, int], _Episode] = field(default_factory=dict)
-    benchmarks: dict[bytes, int] = field(default_factory=dict)
+    benchmarks: dict[bytes, tuple[int, str]] = field(default_factory=dict)
 
     def episode(self, stream: bytes, ordinal: int) -> _Episode:
         return self.episodes.setdefault((stream, ordinal), _Episode())
@@ -111,7 +114,9 @@ def _accept(index: int, frame: Frame, sender: Sender, streams: _Streams) -> tupl
         event = decode_event(frame.payload, place=place)
         rows = _check(event, place, streams)
         if isinstance(event, EpisodeStarted):
-            streams.benchmarks.setdefault(event.benchmark.id, index)
+            streams.benchmarks.setdefault(event.benchmark.id, (index, f"{place}.benchmark.id"))
+        elif event.benchmark_id:
+            streams.benchmarks.setdefault(event.benchmark_id, (index, f"{place}.benchmark_id"))
     except ContractError as error:
         raise _refused("invalid_event", error.reason, error.place or place, index) from error
     envelope = Envelope(
@@ -150,6 +155,12 @@ def _check(event: Event, place: str, streams: _Streams) -> Rows | None:
 
 
 def _check_start(event: EpisodeStarted, episode: _Episode, place: str) -> None:
+    for index, scope in enumerate(event.publish_in):
+        check_name(scope, f"{place}.publish_in[{index}]")
+    if len(event.publish_in) > MAX_SCOPES:
+        raise EventError(
+            f"{len(event.publish_in)} scopes, the limit is {MAX_SCOPES}", place=f"{place}.publish_in"
+        )
     if episode.started or episode.ended or episode.next_step is not None:
         raise EventError(f"episode {event.episode} had begun in this request", place=f"{place}.episode")
     episode.started, episode.layout = True, event.step_schema.layout.text

@@ -67,6 +67,8 @@ def events_router(
                 accepted = await anyio.to_thread.run_sync(accept, body, caller, limiter=decoding)
             except (FrameError, RequestRefused) as error:
                 raise refusal(error) from error
+            except Unavailable as error:
+                raise not_now(limits.retry_after_s) from error
             del body  # the records have what it held; the log may take a while
             await append_or_refuse(log, EPISODES_TOPIC, accepted.records, limits.retry_after_s)
         streams = {id_text(stream): last for stream, last in accepted.streams.items()}
@@ -86,6 +88,12 @@ def refusal(error: FrameError | RequestRefused) -> Refused:
     return Refused(problem)
 
 
+def not_now(retry_after_s: int) -> Refused:
+    """The answer when something that is needed does not answer, or cannot keep up."""
+    detail = "The server cannot take this now; send it again."
+    return Refused(Problem("unavailable", detail), retry_after_s=retry_after_s)
+
+
 async def append_or_refuse(
     log: EventLog, topic: str, records: Sequence[NewRecord], retry_after_s: int
 ) -> int:
@@ -100,6 +108,5 @@ async def append_or_refuse(
         detail = "The server has no space for this; nothing was kept."
         raise Refused(Problem("storage_full", detail), retry_after_s=retry_after_s) from error
     except Unavailable as error:
-        detail = "The server cannot take this now; send it again."
-        raise Refused(Problem("unavailable", detail), retry_after_s=retry_after_s) from error
+        raise not_now(retry_after_s) from error
     return positions[-1].offset if positions else -1

@@ -37,6 +37,7 @@ class Gateway:
 
         Raises:
             RequestRefused: An event breaks its contract, or names a benchmark that does not exist.
+            LogUnavailable: A benchmark is not known, and not all commands have been read yet.
         """
         sender = Sender(
             subject=caller.subject,
@@ -45,9 +46,8 @@ class Gateway:
             request_id=request_id.get(),
         )
         accepted = accept_frames(frames, sender)
-        for benchmark, index in accepted.benchmarks.items():
+        for benchmark, (index, place) in accepted.benchmarks.items():
             if not self._knows_benchmark(benchmark):
-                place = f"events[{index}].benchmark.id"
                 detail = f"there is no benchmark {id_text(benchmark)}"
                 raise RequestRefused(Problem("unknown_benchmark", detail, place), index)
         for record, checked in zip(accepted.records, accepted.checked, strict=True):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from tupli_ingest.core.catalog import Catalog, Erasure, Outcome, Verdict
+from tupli_ingest.core.errors import LogUnavailable
 from tupli_ingest.core.ports import (
     Checkpoints,
     DeadLetter,
@@ -67,7 +68,15 @@ class Projector(Worker):
         return self._reader.end(CATALOG_TOPIC) - self._next
 
     def knows_benchmark(self, benchmark: bytes) -> bool:
-        """Whether the benchmark exists."""
+        """Whether the benchmark exists.
+
+        Raises:
+            LogUnavailable: Not as far as is known; but there are commands that are not applied yet.
+        """
+        if self._catalog.benchmark(benchmark) is not None:
+            return True
+        if self.lag > 0:
+            raise LogUnavailable("the catalogue is being read")
         return self._catalog.benchmark(benchmark) is not None
 
     def applied(self, offset: int) -> "Future[None]":

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tupli_query.core.context import Context
-from tupli_query.core.headers import episode_header
+from tupli_query.core.headers import read_whole
 from tupli_query.core.joined_schemas import has_facts
 from tupli_query.core.pages import MAX_PAGE_ROWS, EpisodePage, cut_pages, held_rows
 from tupli_query.core.planning import Plan, listed, planned, selection_of
@@ -57,7 +57,7 @@ def frames(reader: StoreReader, session: ReadSession, made: Plan) -> Iterator[Pa
             resume = made.request.resume
             read = _Pages(session, made, stream)
             for page in pages(reader, made):
-                yield stream.page(page_members(made, page, resume))
+                yield stream.page(page_members(reader, made, page, resume))
                 yield from read.frames(page, resume)
                 resume = None
                 if stream.is_full:
@@ -112,12 +112,15 @@ def head_members(made: Plan) -> dict[str, Any]:
     }
 
 
-def page_members(made: Plan, page: EpisodePage, resume: Resume | None) -> dict[str, Any]:
-    """What the frame before a page says.
+def page_members(reader: StoreReader, made: Plan, page: EpisodePage, resume: Resume | None) -> dict[str, Any]:
+    """What the frame before a page says, with the headers of its episodes, if they are asked for.
 
     `rows` are the tuples of each episode that follow, where no filter decides. `extra` says, where episodes
     differ in their extra facts, which column of the page's rows each leaf of the answer's facts is, and null
     where it is absent; `facts` names those that are there, for an empty tuple has no leaf.
+
+    Raises:
+        Refused: An episode is gone: it was deleted, or hidden, since it was listed.
     """
     out: dict[str, Any] = {
         "first": page.first,
@@ -135,7 +138,10 @@ def page_members(made: Plan, page: EpisodePage, resume: Resume | None) -> dict[s
             counts[start] = max(counts[start] - after_step - 1, 0)
         out["rows"] = counts
     if made.request.episode_headers:
-        out["headers"] = [episode_header(item.row) for item in page.listed]
+        headers = read_whole(reader, made.context, [item.row for item in page.listed])
+        if None in headers:
+            raise _changed()
+        out["headers"] = headers
     return out
 
 
@@ -226,4 +232,8 @@ def _start(page: EpisodePage, resume: Resume | None) -> tuple[int, int | None]:
     for index, item in enumerate(page.listed):
         if item.row["episode"] == resume.episode:
             return index, resume.step - 1 if resume.step else None
-    raise Refused("conflict", "the dataset changed since it was begun; read it again", place="cursor")
+    raise _changed()
+
+
+def _changed() -> Refused:
+    return Refused("conflict", "the dataset changed since it was begun; read it again", place="cursor")

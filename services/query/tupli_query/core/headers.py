@@ -1,16 +1,58 @@
-"""Headers of episodes and benchmarks as JSON, from rows of the store."""
+"""Headers of episodes and benchmarks, from rows of the store, for `orjson.dumps`.
 
-from collections.abc import Mapping
-from typing import Any
+What is stored as JSON is passed on as it stands: a decoded text may take twenty times its size. The texts of
+headers have any size. They are read for so many episodes at a time as `HEADER_PORTION_BYTES` hold, for one at least.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import orjson
 
+from tupli_query.core.context import Context
+from tupli_query.core.header_statements import read_headers
+from tupli_query.core.reader import StoreReader
 from tupli_schemas.ids import id_text, stream_of
 from tupli_schemas.times import time_text
 
+HEADER_PORTION_BYTES: Final = 4 * 1024 * 1024
+"""The engine takes some six times as much to read them."""
+HEADER_OVERHEAD: Final = 1_024
+"""Of a header beside its texts."""
+
+Row = Mapping[str, Any]
+
+
+def portion(rows: Sequence[Row]) -> int:
+    """How many of the first rows of a listing have headers that are read together; at least one, if there is one."""
+    size = 0
+    for count, row in enumerate(rows):
+        size += header_size(row)
+        if count and size > HEADER_PORTION_BYTES:
+            return count
+    return len(rows)
+
+
+def header_size(row: Row) -> int:
+    """About how large the header of a row with `header_bytes` is; 0 where nobody asked for it."""
+    return int(row["header_bytes"]) + HEADER_OVERHEAD if "header_bytes" in row else 0
+
+
+def read_whole(reader: StoreReader, context: Context, rows: Sequence[Row]) -> list[dict[str, Any] | None]:
+    """The headers of a portion of a listing of `HEADER_FACTS`; None for an episode that is gone since."""
+    keys = [(bytes(row["benchmark"]), bytes(row["owner"]), bytes(row["episode"])) for row in rows]
+    texts = {
+        (bytes(found["benchmark"]), bytes(found["owner"]), bytes(found["episode"])): found
+        for found in (reader.select(read_headers(context, keys)) if keys else ())
+    }
+    return [
+        episode_header({**row, **texts[key]}) if key in texts else None
+        for key, row in zip(keys, rows, strict=True)
+    ]
+
 
 def episode_header(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The header of a row of `statements.list_episodes` with all columns.
+    """The header of a row with `header_statements.HEADER_FACTS` and `HEADER_TEXTS`.
 
     `metadata`, `options`, `reset_info` and `seed` are tagged JSON (`tupli_schemas.values`).
     """
@@ -72,5 +114,5 @@ def text(raw: bytes | str) -> str:
 
 
 def value(raw: bytes | str) -> Any:
-    """Stored JSON; nothing is None."""
-    return orjson.loads(raw) if raw else None
+    """Stored JSON, as it stands; nothing is None."""
+    return orjson.Fragment(raw) if raw else None

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tupli_query.core.headers import HEADER_PORTION_BYTES, header_size
 from tupli_query.core.step_statements import PageEpisode
 
 MAX_PAGE_EPISODES: Final = 4_096
@@ -55,6 +56,8 @@ def cut_pages(
 ) -> Iterator[EpisodePage]:
     """The pages of a listing, in its order; at least one episode each.
 
+    Where the listing tells the sizes of headers, those of a page are a portion that is read at once.
+
     Args:
         listed: The episodes.
         first: The number of the first of them in the dataset.
@@ -62,17 +65,21 @@ def cut_pages(
         limit: Episodes of the whole dataset at most.
     """
     page: list[Listed] = []
-    start, rows = first, 0
+    start, rows, size = first, 0, 0
     for item in listed:
         if limit is not None and start + len(page) >= limit:
             break
         count = int(item.row["n_tuples"])
-        is_full = rows + count > most_rows or len(page) == MAX_PAGE_EPISODES
+        header = header_size(item.row)
+        is_full = (
+            rows + count > most_rows or size + header > HEADER_PORTION_BYTES or len(page) == MAX_PAGE_EPISODES
+        )
         if page and (is_full or item.schema != page[0].schema):
             yield EpisodePage(start, tuple(page))
-            start, page, rows = start + len(page), [], 0
+            start, page, rows, size = start + len(page), [], 0, 0
         page.append(item)
         rows += count
+        size += header
     if page:
         yield EpisodePage(start, tuple(page))
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from tupli_query.core.compile_episodes import bare_metadata_keys
 from tupli_query.core.context import Context, Selection
+from tupli_query.core.header_statements import HEADER_FACTS
 from tupli_query.core.joined_schemas import DatasetSchema, joined
 from tupli_query.core.order import Order
 from tupli_query.core.pages import Listed
@@ -19,7 +20,6 @@ from tupli_query.core.refusals import Refused
 from tupli_query.core.requests import DatasetRequest, EpisodesRequest
 from tupli_query.core.schemas_of import choose, schema_groups
 from tupli_query.core.statements import (
-    EPISODE_COLUMNS,
     PAGE_COLUMNS,
     count_episodes,
     episode_order,
@@ -32,8 +32,7 @@ from tupli_schemas.keys import Level
 from tupli_schemas.records import Position
 
 LISTED_BRIEF: Final = 8_192
-LISTED_FULL: Final = 1_024
-"""Episodes of one listing; with headers a row may be large."""
+"""Episodes of one listing. It has no text of any size: those of headers are read page by page."""
 
 Row = Mapping[str, Any]
 
@@ -141,15 +140,13 @@ def listed(reader: StoreReader, made: Plan) -> Iterator[Listed]:
 
 def _part(reader: StoreReader, made: Plan, after: str | None) -> Listing:
     """The listing behind a cursor, each row with the text of its step schema."""
-    full = made.request.episode_headers
-    limit = LISTED_FULL if full else LISTED_BRIEF
     statement = list_dataset(
         made.context,
         made.selection,
         order=made.order,
         after=None if after is None else made.order.read_cursor(after),
-        limit=limit,
-        columns=EPISODE_COLUMNS if full else PAGE_COLUMNS,
+        limit=LISTED_BRIEF,
+        columns=HEADER_FACTS if made.request.episode_headers else PAGE_COLUMNS,
     )
     rows = reader.select(statement)
     text = ""
@@ -157,7 +154,7 @@ def _part(reader: StoreReader, made: Plan, after: str | None) -> Listing:
         new = row["new_schema"]
         text = text if new is None else new if isinstance(new, str) else new.decode()
         row["step_schema"] = text
-    return Listing(rows, len(rows) < limit)
+    return Listing(rows, len(rows) < LISTED_BRIEF)
 
 
 def _counted(rows: Sequence[Row]) -> list[dict[str, Any]]:

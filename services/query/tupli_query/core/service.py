@@ -6,7 +6,8 @@ from typing import Any
 from tupli_query.core.context import Context
 from tupli_query.core.datasets import count, frames, plan
 from tupli_query.core.generations import serving_database
-from tupli_query.core.headers import benchmark_header, episode_header
+from tupli_query.core.header_statements import HEADER_FACTS
+from tupli_query.core.headers import benchmark_header, portion, read_whole
 from tupli_query.core.planning import selection_of
 from tupli_query.core.reader import StoreReader
 from tupli_query.core.requests import dataset_request, episodes_request
@@ -58,28 +59,31 @@ class QueryService:
     def episodes(self, visibility: Visibility, body: Any) -> dict[str, Any]:
         """A page of episode headers, and the cursor of the next one.
 
-        With a step schema, pages have fewer episodes than their limit; the cursor says whether there are
-        more.
+        With a step schema, or where headers are large, pages have fewer episodes than their limit; the cursor says
+        whether there are more.
         """
         request = episodes_request(body)
         context = self._context(visibility)
         selection = selection_of(self._reader, context, request)
-        chosen: tuple[SchemaGroup, ...] = ()
+        chosen: tuple[SchemaGroup, ...] | None = None
         if request.step_schema is not None:
             groups = schema_groups(self._reader.select(count_episodes(context, selection)))
             chosen = choose(groups, request.step_schema)
         order = episode_order(request.order_by, context, metadata_keys=selection.metadata_keys)
         after = None if request.cursor is None else order.read_cursor(request.cursor)
-        statement = list_episodes(context, selection, order=order, after=after, limit=request.limit)
+        columns = HEADER_FACTS if chosen is None else (*HEADER_FACTS, "step_schema")
+        statement = list_episodes(
+            context, selection, order=order, after=after, limit=request.limit, columns=columns
+        )
         rows = self._reader.select(statement)
         more = bool(rows) and len(rows) == request.limit
+        due = [row for row in rows if chosen is None or any(group.holds(row) for group in chosen)]
+        shown = due[: portion(due)]
+        headers = read_whole(self._reader, context, shown)
+        last = shown[-1] if len(shown) < len(due) else rows[-1] if more else None
         return {
-            "episodes": [
-                episode_header(row)
-                for row in rows
-                if request.step_schema is None or any(group.holds(row) for group in chosen)
-            ],
-            "cursor": order.cursor_of(rows[-1]) if more else None,
+            "episodes": [header for header in headers if header is not None],
+            "cursor": None if last is None else order.cursor_of(last),
         }
 
     def benchmarks(self, visibility: Visibility, body: Any) -> dict[str, Any]:

@@ -227,19 +227,6 @@ def count_episodes(context: Context, selection: Selection) -> CompiledQuery:
     return _compiled(context, text, params)
 
 
-def count_benchmarks(context: Context, benchmark_filter: BaseFilter | None = None) -> CompiledQuery:
-    """One row: `benchmarks`, how many visible ones the filter chooses.
-
-    Raises:
-        FilterError: The filter means nothing for benchmarks.
-    """
-    params = Params()
-    chosen = compile_benchmark_filter(benchmark_filter, context, params)
-    view = visible_benchmarks(context, params)
-    text = f"WITH visible AS (\n{view}\n)\nSELECT count() AS benchmarks FROM visible WHERE {chosen}"
-    return _compiled(context, text, params)
-
-
 def metadata_keys(context: Context, selection: Selection, wanted: Iterable[str]) -> CompiledQuery:
     """Rows `path`: paths of metadata that visible episodes of the chosen benchmarks have, `wanted` ones first.
 

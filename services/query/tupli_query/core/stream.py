@@ -1,7 +1,7 @@
 """The frames of a dataset's answer, as a state machine: pages and chunks go in, frames come out.
 
     QUERY_HEADER {"type": "dataset", ...}   once
-    QUERY_HEADER {"type": "page", ...}      before the rows of some episodes
+    QUERY_HEADER {"type": "page", ...}      before the rows of some episodes; may be larger than a frame
     ARROW                                   chunks as the engine wrote them
     CLOSE {"rows", "checksum", "cursor"}    rows of all ARROW frames, XXH3-64 over their checksums; or PROBLEM
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 import xxhash
 
 from tupli_query.core.reader import Chunk
-from tupli_schemas.framing import MAX_FRAME_BYTES, Kind, checksum_bytes, frame_parts
+from tupli_schemas.framing import MAX_FRAME_BYTES, Kind, checksum_bytes, frame_parts, message_parts
 from tupli_schemas.problems import Problem
 
 MATCH: Final = "is_match"
@@ -54,8 +54,8 @@ class FrameStream:
         return frame_parts(Kind.QUERY_HEADER, orjson.dumps({"type": "dataset"} | members))
 
     def page(self, members: dict[str, Any]) -> Parts:
-        """The frame before the rows of a page."""
-        return frame_parts(Kind.QUERY_HEADER, orjson.dumps({"type": "page"} | members))
+        """The frame before the rows of a page; frames, where the header of an episode is larger than one."""
+        return message_parts(Kind.QUERY_HEADER, orjson.dumps({"type": "page"} | members))
 
     def chunk(self, chunk: Chunk) -> Iterator[Parts]:
         """The frames of a chunk; nothing once the stream is full."""

@@ -43,7 +43,7 @@ def visible_episodes(context: Context, params: Params, restriction: str = TRUE) 
         "SELECT e.*, if(e.ended = 1, least(e.prefix, e.n_steps), e.prefix) AS n_tuples,\n"
         f"  if(e.status = 'open' AND e.received_at < {silent_since}, 'abandoned', toString(e.status)) AS state,\n"
         f"  {_shown_scopes('e.owner', published, context, params)} AS scopes\n"
-        f"FROM (SELECT * FROM {database}.episodes FINAL WHERE {restriction} AND discarded = 0) AS e\n"
+        f"FROM (SELECT *, header_bytes FROM {database}.episodes FINAL WHERE {restriction} AND discarded = 0) AS e\n"
         f"LEFT JOIN ({_publications(database, 'episode')}) AS p ON p.id = e.episode AND p.subject = e.owner\n"
         f"WHERE {_not_deleted(database, 'e.')}\n"
         f"  AND {_may_see('e.owner', context, params)}"
