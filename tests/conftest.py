@@ -1,8 +1,10 @@
 """Fixtures of all tests, and the rule that unit tests do no I/O."""
 
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -27,6 +29,7 @@ def _hypothesis_knows_its_characters() -> None:
 def _unit_tests_do_no_io(request: pytest.FixtureRequest) -> Iterator[None]:
     if UNIT not in request.path.parents:
         yield
+        _forget_what_is_left()
         return
     with no_io() as attempts:
         yield
@@ -40,3 +43,12 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _forget_what_is_left() -> None:
+    """Streams that a test left in its spool are tried again in the background: not during the tests that follow."""
+    shipper: Any = sys.modules.get("tupli.recording.shipper")
+    background = shipper and shipper._background
+    for job in background.jobs() if background else ():
+        if job.ended:
+            background.forget(job)

@@ -179,10 +179,12 @@ class StreamJob:
     def benchmark_unknown(self, error: TupliError) -> None:
         """The server does not know the benchmark any more, or is another one: the stream stays in the spool."""
         benchmark = replace(self.manifest.benchmark, refused=str(error))
-        self._keep(benchmark)
         self.backoff.not_before = time.monotonic() + UNKNOWN_SECONDS
-        if not self._told_unknown:
+        if self._told_unknown:
+            self.manifest = self.manifest.with_benchmark(benchmark)
+        else:
             self._told_unknown = True
+            self._keep(benchmark)
             self.problems.append(
                 f"the server at {self.manifest.address} does not know benchmark {benchmark.name or benchmark.id!r} "
                 f"(was it deleted, or is this another server?); the stream stays in {self.path}"
