@@ -164,7 +164,9 @@ class StreamJob:
         segment, first = self._unsent.popleft()
         segment.acknowledge(outgoing.rows, outgoing.control)
         self._last_number = max(self._last_number, first.event.last, outgoing.event.last)
-        self._finish(segment)
+        being_read = bool(self._segments) and self._segments[0] is segment
+        if not being_read and not (self._unsent and self._unsent[0][0] is segment):
+            _finish(segment)
 
     def rejected(self, outgoing: Outgoing, error: TupliError) -> None:
         """The event was put aside."""
@@ -322,14 +324,13 @@ class StreamJob:
         self.upkeep.leave_first()
         self.reader.next_segment()
         self._releasable.append((segment, self.reader.state(segment.number + 1)))
-        self._finish(segment)
+        if not (self._unsent and self._unsent[-1][0] is segment):
+            _finish(segment)
 
-    def _finish(self, segment: Segment) -> None:
-        """Behind its last event a segment may hold rows that are no transitions: nobody acknowledges those."""
-        being_read = bool(self._segments) and self._segments[0] is segment
-        unsent = bool(self._unsent) and self._unsent[0][0] is segment
-        if not being_read and not unsent:
-            segment.acknowledge(*segment.published()[:2])
+
+def _finish(segment: Segment) -> None:
+    """All events of the segment are acknowledged: behind the last, rows that are no transitions have none."""
+    segment.acknowledge(*segment.published()[:2])
 
 
 def _undelivered(file: Path) -> Segment | None:
