@@ -5,8 +5,9 @@
 
 import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -29,6 +30,7 @@ from tupli.recording.stream import (
 from tupli.recording.subjects import INTERRUPTED, OVER, RESET_FAILED
 from tupli.spool import control
 from tupli.spool.layout import IS_FINAL, TERMINATED, TRUNCATED
+from tupli.spool.manifest import BenchmarkState
 from tupli.spool.writer import HeapFull
 from tupli_schemas.errors import SchemaMismatch
 from tupli_schemas.spaces import (
@@ -69,6 +71,8 @@ class SingleStream(RecordingStream):
         self.short_way = config.metadata_callback is None and config.info_keys is None
         self._tells_extra = False
         """Whether extra facts were ever told: which an episode has is known at its first step."""
+        self._later: list[Callable[[], None]] | None = None
+        """While the metadata callback runs: what it asks for, and must not be done in the middle of a step."""
         self._gap = ""
         """Why steps before the next reset are not recorded, where the user may not know."""
 
@@ -138,9 +142,14 @@ class SingleStream(RecordingStream):
                 self._first_step(self._held, observation, reward)
                 self._held = None
             self._put_outcome(reward, terminated, truncated, info)
+            later: list[Callable[[], None]] = []
             if self.config.metadata_callback is not None:
-                self._call_back(observation, reward, terminated, truncated, info)
+                later = self._called(observation, reward, terminated, truncated, info)
+                if self.state != BUSY:
+                    return  # it has reset, or closed
             self._advance(observation, terminated=bool(terminated), truncated=bool(truncated))
+            for word in later:
+                word()
         except Exception as error:  # noqa: BLE001 - the recorder's edge
             self.failed(error)
 
@@ -178,8 +187,25 @@ class SingleStream(RecordingStream):
         self._held = self._begun = None
         self.early.clear()
 
+    def deactivate(self, reason: str = "paused") -> None:
+        """See `RecordingStream.deactivate`; from the metadata callback, after the step that it is called for."""
+        if self._later is not None:
+            self._later.append(partial(self.deactivate, reason))
+            return
+        super().deactivate(reason)
+
+    def rebind(self, benchmark: BenchmarkState) -> None:
+        """See `RecordingStream.rebind`; from the metadata callback, after the step that it is called for."""
+        if self._later is not None:
+            self._later.append(partial(self.rebind, benchmark))
+            return
+        super().rebind(benchmark)
+
     def discard(self) -> None:
         """Give up the running episode, or the one that just ended."""
+        if self._later is not None:
+            self._later.append(self.discard)
+            return
         try:
             if self.episodes[0] or self._held is not None:
                 self.end(reason="discarded", discarded=True)
@@ -404,6 +430,15 @@ class SingleStream(RecordingStream):
         writer = self.writer
         room = writer.row < writer.limit - 1
         self.state = RUN if self.short_way and room and not self.extra else CAREFUL
+
+    def _called(self, *result: Any) -> list[Callable[[], None]]:
+        """Call the metadata callback; what it wants done with the episode, for when the step is written."""
+        self._later = later = []
+        try:
+            self._call_back(*result)
+        finally:
+            self._later = None
+        return later
 
     def _call_back(self, observation: Any, reward: Any, terminated: Any, truncated: Any, info: Any) -> None:
         """The seed's metadata callback: it gets the tuple, its last answer is metadata of the episode."""

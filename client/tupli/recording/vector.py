@@ -490,6 +490,8 @@ class VectorStream(RecordingStream):
         copy_block(block, old.heap, self.writer)
         self.publish()
         self.wake()
+        if self.state == RUN:
+            self.state = CAREFUL  # the room that it was judged by is used
 
     def _ready(self) -> None:
         room = self.writer.row + self.slots < self.writer.limit

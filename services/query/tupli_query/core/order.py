@@ -28,7 +28,8 @@ from tupli_query.core.sql import TRUE, Params
 from tupli_schemas.errors import FilterError
 
 MAX_KEYS: Final = 8
-MAX_CURSOR: Final = 16_384
+MAX_CURSOR: Final = 256 * 1024
+"""Eight texts of 8 KiB, the longest that are indexed, in hexadecimal digits and base64."""
 
 
 @dataclass(frozen=True, slots=True)
