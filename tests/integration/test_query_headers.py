@@ -18,6 +18,7 @@ from tupli_query.core.headers import HEADER_PORTION_BYTES
 from tupli_query.core.pages import EpisodePage
 from tupli_query.core.planning import Plan
 from tupli_query.core.reader import StoreReader
+from tupli_schemas.filters import F
 from tupli_schemas.framing import MAX_FRAME_BYTES, Kind, decode_frames
 
 SCHEMA = array_schema("f4[3]", "i8[]")
@@ -162,3 +163,30 @@ def test_stored_json_goes_through_as_it_stands(store: tuple[ChdbReader, StoreFil
     )
     answer = InProcessQuery(reader).ask("/query/v1/episodes/list", {"limit": 1})
     assert answer["episodes"][0]["reset_info"] == strange
+
+
+@pytest.mark.parametrize("ordinal", [2, 5])
+def test_an_episode_that_is_deleted_while_a_filter_reads_is_told(
+    store: tuple[ChdbReader, StoreFill], ordinal: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows may be gone, and a filter would hide that; the deletion of another one is nobody's trouble."""
+    reader, fill = store
+    whole = datasets.pages
+
+    def late(reader: StoreReader, made: Plan) -> Iterator[EpisodePage]:
+        for page in whole(reader, made):
+            fill.command(
+                f"INSERT INTO {fill.database}.deletions (kind, id, subject, deleted_at, version) "
+                f"SELECT 'episode', episode, owner, 1, 1 FROM {fill.database}.episodes "
+                f"WHERE episode = unhex('{EPISODES[ordinal - 1].id.hex()}')"
+            )
+            yield page
+
+    data = TupliDataset(StorageOver(reader)).with_tuple_filter(F("step") >= 0)
+    kept = data.with_episode_filter(F("n") < 4)
+    monkeypatch.setattr(datasets, "pages", late)
+    if ordinal < 4:
+        with pytest.raises(Conflict, match="read it again"):
+            kept.to_numpy(["step"])
+    else:
+        assert len(kept.to_numpy(["step"])["step"]) == sum(rows.n_steps for rows in EPISODES[:3])

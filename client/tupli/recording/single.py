@@ -433,7 +433,8 @@ class SingleStream(RecordingStream):
 
     def _called(self, *result: Any) -> list[Callable[[], None]]:
         """Call the metadata callback; what it wants done with the episode, for when the step is written."""
-        self._later = later = []
+        later: list[Callable[[], None]] = []
+        self._later = later
         try:
             self._call_back(*result)
         finally:

@@ -9,6 +9,7 @@ import pytest
 from tupli_query.core.context import Context, Selection
 from tupli_query.core.errors import BadCursor, BadOrder, BadSelection
 from tupli_query.core.header_statements import HEADER_FACTS, HEADER_TEXTS, read_headers
+from tupli_query.core.order import MAX_KEYS
 from tupli_query.core.sql import MAX_SQL, CompiledQuery, Params
 from tupli_query.core.statements import (
     benchmark_order,
@@ -24,6 +25,7 @@ from tupli_query.core.visibility import LOCAL, Visibility
 from tupli_schemas.errors import FilterError
 from tupli_schemas.filters import F, FilterOR
 from tupli_schemas.ids import LOCAL_SUBJECT, make_id
+from tupli_schemas.index_row import MAX_STRING_BYTES
 from tupli_schemas.keys import UnknownKey
 from tupli_schemas.records import Position
 from tupli_schemas.steps import Cell, Leaf, StepSchema
@@ -215,6 +217,17 @@ def test_cursors_come_back_and_belong_to_their_order() -> None:
             order.read_cursor(wrong)
     with pytest.raises(BadCursor, match="another order"):
         episode_order(["return", "run"], CONTEXT).read_cursor(text)
+
+
+def test_the_longest_texts_that_are_indexed_fit_into_a_cursor() -> None:
+    order = episode_order(["run"] * MAX_KEYS, CONTEXT)
+    assert len(order.terms) > MAX_KEYS
+    ids = {f"k{at}": EVE for at in range(MAX_KEYS, len(order.terms))}
+    row = {f"k{at}": b"\xff" * MAX_STRING_BYTES for at in range(MAX_KEYS)} | ids
+    text = order.cursor_of(row, taken=2**60)
+    assert order.read_cursor(text).values[0] == b"\xff" * MAX_STRING_BYTES
+    with pytest.raises(BadCursor, match="too long"):
+        order.read_cursor(text * 2)
 
 
 def test_the_same_value_has_one_parameter() -> None:

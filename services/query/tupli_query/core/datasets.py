@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tupli_query.core.context import Context
+from tupli_query.core.header_statements import count_there, deletions_so_far
 from tupli_query.core.headers import read_whole
 from tupli_query.core.joined_schemas import has_facts
 from tupli_query.core.pages import MAX_PAGE_ROWS, EpisodePage, cut_pages, held_rows
@@ -55,13 +56,14 @@ def frames(reader: StoreReader, session: ReadSession, made: Plan) -> Iterator[Pa
         yield stream.head(head_members(made))
         if made.found is not None and made.request.limit != 0:
             resume = made.request.resume
-            read = _Pages(session, made, stream)
+            read, guard = _Pages(session, made, stream), _Deletions(reader, made)
             for page in pages(reader, made):
                 yield stream.page(page_members(reader, made, page, resume))
                 yield from read.frames(page, resume)
                 resume = None
                 if stream.is_full:
                     break
+                guard.check(page)
         yield stream.close()
     finally:
         session.close()
@@ -112,6 +114,11 @@ def head_members(made: Plan) -> dict[str, Any]:
     }
 
 
+def announces_rows(made: Plan) -> bool:
+    """Whether pages say how many tuples of each episode follow: where no filter or limit decides."""
+    return made.request.tuple_filter is None and made.request.limit is None
+
+
 def page_members(reader: StoreReader, made: Plan, page: EpisodePage, resume: Resume | None) -> dict[str, Any]:
     """What the frame before a page says, with the headers of its episodes, if they are asked for.
 
@@ -130,7 +137,7 @@ def page_members(reader: StoreReader, made: Plan, page: EpisodePage, resume: Res
     if made.dataset.is_joined and has_facts(made.dataset.schema):
         group = _group(made, page)
         out |= {"extra": made.dataset.extra_columns(group), "facts": made.dataset.facts_of(group)}
-    if made.request.tuple_filter is None and made.request.limit is None:
+    if announces_rows(made):
         start, after_step = _start(page, resume)
         counts = [int(item.row["n_tuples"]) for item in page.listed]
         counts[:start] = [0] * start
@@ -219,6 +226,34 @@ class _Pages:
     def _read(self, query: StepsQuery, block: int) -> tuple[ChunkStream, Chunk | None]:
         chunks = self._session.open(read_steps(self._made.context, query), max_block_rows=block)
         return chunks, chunks.fetch()
+
+
+class _Deletions:
+    """Sees that no episode was deleted while its page was read, where the page does not say how many rows come.
+
+    A filter would hide that they are gone.
+    """
+
+    def __init__(self, reader: StoreReader, made: Plan) -> None:
+        self._reader = reader
+        self._made = made
+        self._before = 0 if announces_rows(made) else self._commands()
+
+    def check(self, page: EpisodePage) -> None:
+        """The page is read.
+
+        Raises:
+            Refused: An episode of it is gone.
+        """
+        if announces_rows(self._made) or self._commands() == self._before:
+            return
+        keys = [item.episode.id for item in page.listed]
+        found = self._reader.select(count_there(self._made.context, keys))
+        if int(found[0]["there"]) != len(keys):
+            raise _changed()
+
+    def _commands(self) -> int:
+        return int(self._reader.select(deletions_so_far(self._made.context))[0]["commands"])
 
 
 def _start(page: EpisodePage, resume: Resume | None) -> tuple[int, int | None]:

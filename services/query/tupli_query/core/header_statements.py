@@ -54,3 +54,17 @@ def read_headers(context: Context, episodes: Sequence[tuple[bytes, bytes, bytes]
     view = visible_episodes(context, params, in_episodes(episodes, params))
     text = f"SELECT {EPISODE_KEY}, {', '.join(HEADER_TEXTS)} FROM (\n{view}\n)"
     return CompiledQuery(context.visibility, f"{text}\n{settings_clause(READ_SETTINGS)}", params.values)
+
+
+def count_there(context: Context, episodes: Sequence[tuple[bytes, bytes, bytes]]) -> CompiledQuery:
+    """How many (`there`) of these episodes (benchmark, owner, episode) the caller may see now."""
+    params = Params()
+    view = visible_episodes(context, params, in_episodes(episodes, params))
+    text = f"SELECT count() AS there FROM (\n{view}\n)\n{settings_clause(READ_SETTINGS)}"
+    return CompiledQuery(context.visibility, text, params.values)
+
+
+def deletions_so_far(context: Context) -> CompiledQuery:
+    """A number (`commands`) that another deletion changes."""
+    text = f"SELECT count() + max(version) AS commands FROM {context.database}.deletions"
+    return CompiledQuery(context.visibility, text, {})
