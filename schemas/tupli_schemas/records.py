@@ -67,12 +67,16 @@ class NewRecord:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record of the log."""
+    """A record of the log.
+
+    `error` says why it is none: then `payload` is all that stands there, and the envelope says nothing.
+    """
 
     position: Position
     key: bytes
     envelope: Envelope
     payload: bytes
+    error: str = ""
 
     @staticmethod
     def from_bytes(position: Position, key: bytes, value: bytes) -> "Record":
@@ -89,6 +93,17 @@ class Record:
             raise EventError(
                 f"not a log record ({type(error).__name__})", place=f"offset {position.offset}"
             ) from error
+
+    @staticmethod
+    def read(position: Position, key: bytes, value: bytes) -> "Record":
+        """`from_bytes`, for a log that others can write to: never raises for what stands there."""
+        try:
+            return Record.from_bytes(position, key, value)
+        except EventError as error:
+            return Record(position, key, _NO_ENVELOPE, value, error.reason)
+
+
+_NO_ENVELOPE = Envelope(event="", version=0, subject=bytes(16), received_at=0)
 
 
 @lru_cache(maxsize=64)

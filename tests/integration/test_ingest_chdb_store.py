@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from tupli_ingest.adapters.chdb_client import ChdbClient
-from tupli_ingest.adapters.chdb_store import ChdbStore
+from tupli_ingest.adapters.clickhouse_store import ClickHouseStore
 from tupli_ingest.adapters.data_lock import DataDirectoryBusy, DataLock
 from tupli_ingest.adapters.generations import Generations
 from tupli_ingest.adapters.migrations import migrate, migrations
@@ -46,12 +46,15 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Releasing]:
 
 @pytest.fixture
 def generations(client: ChdbClient) -> Generations:
-    return Generations(client, max_step_tables=2)
+    generations = Generations(client, max_step_tables=2)
+    generations.migrate()
+    return generations
 
 
 @pytest.fixture
-def store(client: ChdbClient, generations: Generations) -> Iterator[ChdbStore]:
+def store(client: ChdbClient, generations: Generations) -> Iterator[ClickHouseStore]:
     generations.drop(99)
+    generations.make(99)
     yield generations.open(99)
     generations.drop(99)
 
@@ -88,7 +91,7 @@ def rows(value: float, offset: int, steps: int = 3, ordinal: int = 1) -> pa.Reco
     return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
 
 
-def header(store: ChdbStore, version: int, **members: Any) -> Row:
+def header(store: ClickHouseStore, version: int, **members: Any) -> Row:
     """A header row with nothing in it but what is given."""
     empty = {"F": bytes(16), "S": "", "L": "", "U": 0, "I": 0, "M": {}, "A": [], "N": None}
     row = {name: empty[kind[0]] for name, kind in store._columns["episodes"].items()}
@@ -101,11 +104,13 @@ def header(store: ChdbStore, version: int, **members: Any) -> Row:
     return row | identity | {"version": version} | members
 
 
-def read(store: ChdbStore, ranges: list[tuple[int, int]], ordinal: int = 1) -> list[dict[str, Any]]:
+def read(store: ClickHouseStore, ranges: list[tuple[int, int]], ordinal: int = 1) -> list[dict[str, Any]]:
     return [row for batch in store.read_steps(key(ordinal), ranges) for row in batch.to_pylist()]
 
 
-def test_of_unmerged_duplicates_the_first_in_the_log_counts(client: ChdbClient, store: ChdbStore) -> None:
+def test_of_unmerged_duplicates_the_first_in_the_log_counts(
+    client: ChdbClient, store: ClickHouseStore
+) -> None:
     store.write_steps(LAYOUT, rows(1.0, offset=5))
     client.command(f"SYSTEM STOP MERGES {generation_database(99)}.{LAYOUT.table}")
     for value, offset in ((2.0, 9), (3.0, 7), (1.0, 5)):
@@ -119,7 +124,7 @@ def test_of_unmerged_duplicates_the_first_in_the_log_counts(client: ChdbClient, 
     assert [batch.schema for batch in store.read_steps(key(), [(0, 10)])] == [stored_rows_schema(LAYOUT)]
 
 
-def test_floats_come_back_bit_for_bit(store: ChdbStore) -> None:
+def test_floats_come_back_bit_for_bit(store: ClickHouseStore) -> None:
     odd = np.array([0x7FC00001, 0xFFC00000, 0x80000000, 0x00000001], np.uint32).view(np.float32)
     batch = rows(1.0, 1, steps=1)
     values = as_cells(odd.reshape(1, 2, 2), Cell.parse("f4[2,2]"))
@@ -130,7 +135,7 @@ def test_floats_come_back_bit_for_bit(store: ChdbStore) -> None:
     assert found.column("o0").flatten().to_numpy().tobytes() == odd.tobytes()
 
 
-def test_ranges_are_read_in_order_and_in_pages(store: ChdbStore) -> None:
+def test_ranges_are_read_in_order_and_in_pages(store: ClickHouseStore) -> None:
     store.write_steps(LAYOUT, rows(1.0, 1, steps=20_000))
     assert [row["step"] for row in read(store, [(3, 4), (9_000, 17_500), (19_999, 10**12)])] == [
         *(3, 4),
@@ -141,7 +146,7 @@ def test_ranges_are_read_in_order_and_in_pages(store: ChdbStore) -> None:
     assert list(store.read_steps(key(layout=Layout.parse("o=i8[];a=;x=")), [(0, 9)])) == []
 
 
-def test_header_rows_come_back_equal_and_the_greatest_version_counts(store: ChdbStore) -> None:
+def test_header_rows_come_back_equal_and_the_greatest_version_counts(store: ClickHouseStore) -> None:
     row = header(
         store,
         3,
@@ -162,14 +167,14 @@ def test_header_rows_come_back_equal_and_the_greatest_version_counts(store: Chdb
     assert store.find_episodes(benchmark=BENCHMARK) == store.find_episodes(ids=[key().episode]) == [key()]
 
 
-def test_a_row_that_does_not_fit_is_refused(store: ChdbStore) -> None:
+def test_a_row_that_does_not_fit_is_refused(store: ClickHouseStore) -> None:
     with pytest.raises(RowsRefused, match="OverflowError"):
         store.write_rows("episodes", [header(store, 1, slot=-1)])
     with pytest.raises(RowsRefused, match="KeyError"):
         store.write_rows("streams", [{}])
 
 
-def test_erasing_takes_exactly_the_keys(store: ChdbStore) -> None:
+def test_erasing_takes_exactly_the_keys(store: ClickHouseStore) -> None:
     for ordinal in (1, 2):
         store.write_steps(LAYOUT, rows(1.0, 1, ordinal=ordinal))
         store.write_rows("episodes", [header(store, 1, episode=key(ordinal).episode)])
@@ -179,7 +184,7 @@ def test_erasing_takes_exactly_the_keys(store: ChdbStore) -> None:
     store.erase([])
 
 
-def test_there_are_only_so_many_step_tables(store: ChdbStore) -> None:
+def test_there_are_only_so_many_step_tables(store: ClickHouseStore) -> None:
     for text in ("o=i8[];a=;x=", "o=i4[];a=;x="):
         layout = Layout.parse(text)
         store._ensure_step_table(layout)
@@ -199,7 +204,7 @@ def test_migrations_run_once(client: ChdbClient, generations: Generations) -> No
 
 def test_generations_switch_and_the_serving_one_is_not_dropped(generations: Generations) -> None:
     before = generations.serving()
-    generations.open(before + 1)
+    generations.make(before + 1)
     generations.switch(before + 1)
     assert generations.serving() == before + 1
     with pytest.raises(ValueError, match="serves"):
@@ -207,7 +212,7 @@ def test_generations_switch_and_the_serving_one_is_not_dropped(generations: Gene
     generations.drop(before)
 
 
-def test_the_probe_writes_and_reads(store: ChdbStore) -> None:
+def test_the_probe_writes_and_reads(store: ClickHouseStore) -> None:
     store.probe()
     store.probe()
 

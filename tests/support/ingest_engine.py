@@ -7,7 +7,7 @@ from pathlib import Path
 from support.ingest_streams import StreamOfItems, new_record
 from tupli_ingest.adapters.chdb_client import ChdbClient
 from tupli_ingest.adapters.generations import Generations
-from tupli_ingest.adapters.sqlite_dead_letters import SqliteDeadLetters
+from tupli_ingest.adapters.log_dead_letters import LogDeadLetters
 from tupli_ingest.adapters.sqlite_log import SqliteLog
 from tupli_ingest.core.pipeline import Pipeline
 from tupli_ingest.core.ports import EpisodeStore
@@ -24,12 +24,13 @@ class EngineParts:
         self.log = SqliteLog(folder / "log.sqlite3")
         self.client = ChdbClient(folder / "store")
         self.generations = Generations(self.client)
+        self.generations.migrate()
 
     def engine(
         self, generation: int, *, store: EpisodeStore | None = None, block_rows: int = 200_000
     ) -> Engine:
         limit = DeadLetterLimit(ratio=0.2, window=1_000, run=100)
-        letters = SqliteDeadLetters(self.log, limit=limit.check, now_ms=lambda: 0)
+        letters = LogDeadLetters(self.log, limit=limit.check, now_ms=lambda: 0)
         pipeline = Pipeline(store or self.generations.open(generation), letters)
         limits = BlockLimits(rows=block_rows, read_bytes=20_000)
         return Engine(generation, pipeline, self.log, self.log, limits, limit)

@@ -31,6 +31,7 @@ _COMMANDS: tuple[tuple[Callable[..., Any], tuple[str, ...]], ...] = (
     (lists.benchmarks, ("benchmarks", "list_benchmarks", "list-benchmarks")),
     (lists.episodes, ("episodes", "list_episodes", "list-episodes")),
     (server.rebuild, ("rebuild",)),
+    (server.admin, ("admin",)),
 )
 for _command, (_name, *_others) in _COMMANDS:
     app.command(_name)(_command)

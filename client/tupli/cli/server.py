@@ -1,4 +1,4 @@
-"""`tupli up` and `tupli rebuild`."""
+"""`tupli up`, `tupli rebuild` and `tupli admin`."""
 
 import importlib.util
 import os
@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tupli.cli.output import JsonFlag, UrlOption, emit, stderr
-from tupli.errors import TupliError
+from tupli.errors import InvalidInput, TupliError
 from tupli.transport import HttpTransport
 
 POLL_SECONDS = 0.2
@@ -46,6 +46,28 @@ def up(
         command += ["--data", str(data)]
     sys.stdout.flush()
     os.execv(sys.executable, command)  # noqa: S606 -- the server takes over this process, with its signals
+
+
+ADMIN_COMMANDS = ("create-topics", "migrate")
+
+
+def admin(
+    command: Annotated[str, typer.Argument(help=f"One of {', '.join(ADMIN_COMMANDS)}.")],
+    options: Annotated[list[str] | None, typer.Argument(help="Its options, behind `--`.")] = None,
+) -> None:
+    """Prepare a deployment over Kafka and ClickHouse: `create-topics` makes its topics, `migrate` its tables.
+
+    Where the brokers and the server are is said by `TUPLI_KAFKA_...` and `TUPLI_CLICKHOUSE_...`.
+    """
+    if command not in ADMIN_COMMANDS:
+        raise InvalidInput(f"{command!r} is none of {', '.join(ADMIN_COMMANDS)}", place="command")
+    if importlib.util.find_spec("tupli_ingest") is None or importlib.util.find_spec("aiokafka") is None:
+        raise TupliError(
+            "the services are not installed; install them with: pip install 'tupli[server,kafka]'"
+        )
+    sys.stdout.flush()
+    arguments = [sys.executable, "-m", "tupli_ingest", command, *(options or ())]
+    os.execv(sys.executable, arguments)  # noqa: S606 -- it takes over this process, with its exit code
 
 
 def rebuild(url: UrlOption = None, *, as_json: JsonFlag = False) -> None:

@@ -8,22 +8,22 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
 
 from tupli_ingest.adapters.chdb_client import ChdbClient
 from tupli_ingest.adapters.data_lock import DataLock
 from tupli_ingest.adapters.generations import Generations
-from tupli_ingest.adapters.sqlite_dead_letters import SqliteDeadLetters
+from tupli_ingest.adapters.log_dead_letters import LogDeadLetters
 from tupli_ingest.adapters.sqlite_log import LogLimits, SqliteLog
 from tupli_ingest.core.pipeline import Pipeline
-from tupli_ingest.core.ports import EpisodeKey, EpisodeStore, StoredStream
+from tupli_ingest.core.ports import EpisodeKey, EpisodeStore, EventLog, StoredStream
 from tupli_ingest.http.bodies import InFlight
-from tupli_ingest.http.commands import CommandLimits, commands_router
+from tupli_ingest.http.commands import CommandLimits, Verdicts, commands_router
 from tupli_ingest.http.events import EventLimits, events_router
 from tupli_ingest.http.gateway import Gateway
-from tupli_ingest.http.health import health_router
+from tupli_ingest.http.health import Checks, health_router
 from tupli_ingest.http.identity import Identify, local_caller
 from tupli_ingest.http.problem_answers import RequestContext, install_problem_answers
 from tupli_ingest.http.rebuilds import rebuild_router
@@ -76,6 +76,7 @@ class IngestParts:
             opened.callback(self.log.close)
             self._resources = opened
             self.generations = Generations(self._new_client(), max_step_tables=settings.max_step_tables)
+            self.generations.migrate()
             for leftover in self.generations.others():
                 self.generations.drop(leftover)
             self._build_workers()
@@ -125,16 +126,17 @@ class IngestParts:
 
     def _open_store(self, generation: int) -> EpisodeStore:
         """A generation's store on a handle of its own."""
+        self.generations.make(generation)
         return self.generations.open(generation, client=self._new_client())
 
-    def _dead_letters(self) -> tuple[SqliteDeadLetters, DeadLetterLimit]:
+    def _dead_letters(self) -> tuple[LogDeadLetters, DeadLetterLimit]:
         settings = self.settings
         limit = DeadLetterLimit(
             ratio=settings.dead_letter_ratio,
             window=settings.dead_letter_window,
             run=settings.dead_letter_run,
         )
-        return SqliteDeadLetters(self.log, limit=limit.check, now_ms=self._now_ms), limit
+        return LogDeadLetters(self.log, limit=limit.check, now_ms=self._now_ms), limit
 
     def _open(self, generation: int, *, start: int | None) -> Opened:
         """A generation's store and the engine that fills it, from `start` or where its group was."""
@@ -154,33 +156,9 @@ class IngestParts:
         return Opened(engine, store)
 
     def _build_router(self, identify: Identify) -> APIRouter:
-        settings = self.settings
         gateway = Gateway(self.projector.knows_benchmark, self._now_ms, self._decoded.keep)
-        in_flight = InFlight(IN_FLIGHT_BODIES * settings.max_body_bytes, settings.retry_after_s)
-        event_limits = EventLimits(settings.max_body_bytes, settings.max_event_bytes, settings.retry_after_s)
-        command_limits = CommandLimits(
-            settings.max_command_bytes, settings.command_timeout_s, settings.retry_after_s
-        )
-        router = APIRouter()
-        router.include_router(
-            events_router(
-                self.log,
-                gateway.events,
-                identify=identify,
-                in_flight=in_flight,
-                limits=event_limits,
-                linger_ms=self._linger_ms,
-            )
-        )
-        router.include_router(
-            commands_router(
-                self.log,
-                self.projector,
-                gateway.command,
-                identify=identify,
-                in_flight=in_flight,
-                limits=command_limits,
-            )
+        router = build_router(
+            self.settings, self.log, gateway, self.projector, identify=identify, linger_ms=self._linger_ms
         )
         router.include_router(streams_router(self._load_stream))
         router.include_router(rebuild_router(self.rebuilder))
@@ -233,18 +211,62 @@ class IngestParts:
     def _linger_ms(self) -> int:
         """How long recorders may gather rows: longer the further the processor is behind."""
         lag = self.processor.engine.lag
-        factor = max((factor for records, factor in LINGER_STEPS if lag >= records), default=1)
-        return min(self.settings.linger_ms * factor, MAX_LINGER_MS)
+        return linger_of(self.settings.linger_ms, lag)
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1_000)
 
 
+def linger_of(shortest_ms: int, lag: int) -> int:
+    """How long recorders may gather rows when so many records are not processed yet."""
+    factor = max((factor for records, factor in LINGER_STEPS if lag >= records), default=1)
+    return min(shortest_ms * factor, MAX_LINGER_MS)
+
+
+def build_router(
+    settings: IngestSettings,
+    log: EventLog,
+    gateway: Gateway,
+    verdicts: Verdicts,
+    *,
+    identify: Identify,
+    linger_ms: Callable[[], int],
+) -> APIRouter:
+    """The routes that write to the log: events and commands."""
+    in_flight = InFlight(IN_FLIGHT_BODIES * settings.max_body_bytes, settings.retry_after_s)
+    event_limits = EventLimits(settings.max_body_bytes, settings.max_event_bytes, settings.retry_after_s)
+    command_limits = CommandLimits(
+        settings.max_command_bytes, settings.command_timeout_s, settings.retry_after_s
+    )
+    router = APIRouter()
+    router.include_router(
+        events_router(
+            log,
+            gateway.events,
+            identify=identify,
+            in_flight=in_flight,
+            limits=event_limits,
+            linger_ms=linger_ms,
+        )
+    )
+    router.include_router(
+        commands_router(
+            log, verdicts, gateway.command, identify=identify, in_flight=in_flight, limits=command_limits
+        )
+    )
+    return router
+
+
 def build_app(parts: IngestParts) -> FastAPI:
     """The service's own app; it neither starts nor stops the parts."""
-    app = FastAPI(title="Tupli ingest", docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(parts.router)
-    app.include_router(health_router(parts.checks))
+    return framed_app(parts.router, parts.checks)
+
+
+def framed_app(router: APIRouter, checks: Checks, **more: Any) -> FastAPI:
+    """An app of routes: with health, problem documents and request ids."""
+    app = FastAPI(title="Tupli ingest", docs_url=None, redoc_url=None, openapi_url=None, **more)
+    app.include_router(router)
+    app.include_router(health_router(checks))
     install_problem_answers(app)
     app.add_middleware(RequestContext, clock=time.monotonic)
     return app

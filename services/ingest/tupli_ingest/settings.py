@@ -44,6 +44,12 @@ class IngestSettings(BaseSettings):
     )
     old_generation_grace_s: float = Field(default=60.0, ge=0)
 
+    watchdog_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="a worker that stands still for so long with records waiting ends itself",
+    )
+
     # Logs
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -39,3 +39,12 @@ def test_a_member_of_a_newer_writer_is_ignored() -> None:
 
 def test_positions_sort_as_the_log_does() -> None:
     assert Position(1, 0, 9) < Position(1, 0, 10) < Position(1, 1, 0) < Position(2, 0, 0)
+
+
+def test_what_is_no_record_is_read_as_it_stands_with_the_reason() -> None:
+    for value in (b"", b"\xff" * 40, b"{}", golden.record().to_bytes()[:10]):
+        found = Record.read(Position(1, 2, 3), b"key", value)
+        assert (found.payload, found.key, found.position) == (value, b"key", Position(1, 2, 3))
+        assert found.error
+    want = golden.record()
+    assert Record.read(Position(1, 2, 3), want.key, want.to_bytes()).error == ""

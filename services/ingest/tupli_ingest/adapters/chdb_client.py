@@ -1,32 +1,21 @@
 """ClickHouse in process: one handle for statements and inserts, with errors in the store port's words."""
 
-import contextlib
-import errno
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import clickhouse_connect
 import pyarrow as pa
-from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from tupli_ingest.adapters.allocators import release_free_memory
-from tupli_ingest.core.errors import RowsRefused, StoreFull, StoreUnavailable
+from tupli_ingest.adapters.clickhouse_errors import translated
 from tupli_schemas.tables import FINAL_SETTINGS, INSERT_SETTINGS
 
-# Codes with which the engine says that the rows themselves are at fault (ErrorCodes.cpp): sizes or types that
-# do not match, text that cannot be parsed, values out of range. Anything else may pass later, and is tried
-# again.
-_CODES_OF_ROWS: Final = frozenset(
-    {6, 9, 20, 26, 27, 36, 38, 41, 43, 44, 53, 69, 70, 72, 117, 131, 190, 321, 349, 467}
-)
 RELEASE_BYTES: Final = 8 * 1024 * 1024
 BATCH_BYTES: Final = 4 * 1024 * 1024
 # A file that is mapped counts as ours.
 _FILE_SETTINGS: Final[dict[str, Any]] = INSERT_SETTINGS | {"storage_file_read_method": "'pread'"}
 _INSERT_CLAUSE: Final = ", ".join(f"{name} = {value}" for name, value in _FILE_SETTINGS.items())
-_NO_SPACE: Final = 243
 _READ_SETTINGS: Final[dict[str, Any]] = {
     "output_format_arrow_string_as_string": 0,  # text columns hold bytes that need not be UTF-8
     "output_format_arrow_fixed_string_as_fixed_byte_array": 1,
@@ -42,7 +31,7 @@ class ChdbClient:
 
     def __init__(self, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
-        with _translated():
+        with translated():
             self._client = clickhouse_connect.get_client(interface="chdb", path=str(path))
         self._inserted = 0
 
@@ -52,17 +41,17 @@ class ChdbClient:
         Raises:
             StoreUnavailable: It failed.
         """
-        with _translated():
+        with translated():
             self._client.command(sql, settings=settings)
 
     def column(self, sql: str) -> list[str]:
         """The first column of a query's answer, as text."""
-        with _translated():
+        with translated():
             return [str(row[0]) for row in self._client.query(sql).result_rows]
 
     def table(self, sql: str) -> pa.Table:
         """A query's whole answer, read with the pinned settings of FINAL; text and bytes as binary."""
-        with _translated():
+        with translated():
             return self._client.query_arrow(sql, settings=_READ_SETTINGS | FINAL_SETTINGS, use_strings=False)
 
     def insert(self, database: str, table: str, rows: pa.Table) -> None:
@@ -77,7 +66,7 @@ class ChdbClient:
         if self._inserted >= RELEASE_BYTES:  # merges and requests have freed what the insert is about to need
             self._inserted = 0
             self.release_memory()
-        with _translated(), tempfile.NamedTemporaryFile(prefix="tupli-insert-") as file:
+        with translated(), tempfile.NamedTemporaryFile(prefix="tupli-insert-") as file:
             # The engine reads such a file batch by batch; clickhouse-connect would hold the rows twice more.
             batch_rows = max(BATCH_BYTES * rows.num_rows // max(rows.nbytes, 1), 1)
             with pa.ipc.new_stream(file.name, rows.schema) as stream:
@@ -91,27 +80,10 @@ class ChdbClient:
 
     def release_memory(self) -> None:
         """Give back what three allocators keep: the engine's, Arrow's, the C library's."""
-        with _translated():
+        with translated():
             self._client.command("SYSTEM JEMALLOC PURGE")
         release_free_memory()
 
     def close(self) -> None:
         """Close the handle."""
         self._client.close()
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except ClickHouseError as error:
-        code = getattr(error, "code", None)
-        if code == _NO_SPACE or "No space left" in str(error):
-            raise StoreFull("the store's file system is full") from error
-        if code in _CODES_OF_ROWS:
-            raise RowsRefused(f"the store refuses the rows (code {code})") from error
-        raise StoreUnavailable(f"the store does not answer (code {code})") from error
-    except (OSError, pa.ArrowException, RuntimeError) as error:
-        if getattr(error, "errno", None) == errno.ENOSPC:
-            raise StoreFull("the store's file system is full") from error
-        raise StoreUnavailable(f"the store does not answer ({type(error).__name__})") from error

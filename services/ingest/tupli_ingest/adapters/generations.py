@@ -6,9 +6,9 @@ from typing import Final
 
 import pyarrow as pa
 
-from tupli_ingest.adapters.chdb_client import ChdbClient
-from tupli_ingest.adapters.chdb_store import ChdbStore
+from tupli_ingest.adapters.clickhouse_store import ClickHouseStore, StoreClient
 from tupli_ingest.adapters.migrations import migrate
+from tupli_ingest.core.errors import StoreUnavailable
 from tupli_schemas.tables import CONTROL_DATABASE, generation_database
 
 _NAME: Final = re.compile(r"tupli_g(\d+)")
@@ -17,25 +17,46 @@ _NAME: Final = re.compile(r"tupli_g(\d+)")
 class Generations:
     """The control row and the databases of one store.
 
-    Opening it migrates the control database and the serving generation, which is 1 in a new store.
+    Nothing in it works before `migrate`, which a deployment runs as a command.
     """
 
-    def __init__(self, client: ChdbClient, *, max_step_tables: int = 500) -> None:
+    def __init__(self, client: StoreClient, *, max_step_tables: int = 500) -> None:
         self._client = client
         self._max_step_tables = max_step_tables
-        migrate(client, CONTROL_DATABASE, "control")
+
+    def migrate(self) -> list[str]:
+        """Bring the control database and the serving generation, which is 1 in a new store, to this version.
+
+        Returns:
+            The migrations that ran, each as `database.name`.
+
+        Raises:
+            StoreUnavailable: The store does not answer; what ran has run, and the rest runs next time.
+        """
+        ran = [f"{CONTROL_DATABASE}.{name}" for name in migrate(self._client, CONTROL_DATABASE, "control")]
         if self._serving_row() is None:
             self._write_serving(1, version=1)
-        migrate(client, generation_database(self.serving()), "generation")
+        return ran + self.make(self.serving())
+
+    def make(self, generation: int) -> list[str]:
+        """Bring the database of a generation to this version; made if it is not there."""
+        database = generation_database(generation)
+        return [f"{database}.{name}" for name in migrate(self._client, database, "generation")]
 
     def serving(self) -> int:
-        """The generation that queries read."""
-        return (self._serving_row() or (1, 0))[0]
+        """The generation that queries read.
 
-    def open(self, generation: int, *, client: ChdbClient | None = None) -> ChdbStore:
-        """The store of a generation, migrated; on a handle of its own if one is given."""
-        migrate(client or self._client, generation_database(generation), "generation")
-        return ChdbStore(client or self._client, generation, max_step_tables=self._max_step_tables)
+        Raises:
+            StoreUnavailable: The store does not answer, or is not migrated.
+        """
+        row = self._serving_row()
+        if row is None:
+            raise StoreUnavailable("no generation serves yet: the store is not migrated")
+        return row[0]
+
+    def open(self, generation: int, *, client: StoreClient | None = None) -> ClickHouseStore:
+        """The store of a generation that was made; on a handle of its own if one is given."""
+        return ClickHouseStore(client or self._client, generation, max_step_tables=self._max_step_tables)
 
     def switch(self, generation: int) -> None:
         """Let this generation serve from now on."""

@@ -41,6 +41,7 @@ from tupli_ingest.core.ports import NO_BENCHMARK, DeadLetter, Row, StoredStream
 from tupli_ingest.core.rows import Group, Rows, same_rows
 from tupli_schemas.events import EPISODES_TOPIC, EpisodeEnded, EpisodeStarted, StepsRecorded
 from tupli_schemas.ids import ordinal_of
+from tupli_schemas.records import Position
 
 
 @dataclass(slots=True)
@@ -83,7 +84,7 @@ class Assembler:
         self._max_streams = max_streams
         self._streams: dict[bytes, _Stream] = {}
         self._dirty: dict[bytes, _Stream] = {}
-        self._letters: dict[tuple[int, str], DeadLetter] = {}
+        self._letters: dict[tuple[Position, str], DeadLetter] = {}
         self.block = Block()
 
     def needs(self, items: Iterable[Item]) -> dict[bytes, set[int]]:
@@ -311,7 +312,7 @@ class Assembler:
 
     def add_letter(self, letter: DeadLetter) -> None:
         """Add a dead letter that the driver found."""
-        self._letters.setdefault((letter.position.offset, letter.code), letter)
+        self._letters.setdefault((letter.position, letter.code), letter)
 
     def written(self) -> None:
         """All of the block is written: begin the next, and forget what the store knows as well."""

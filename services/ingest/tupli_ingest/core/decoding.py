@@ -56,6 +56,8 @@ def decode_record(record: Record, known: Checked | None = None) -> Item:
 
     `known` is what its payload is known to hold.
     """
+    if record.error:
+        return Item(record, error=record.error)
     if known is not None and known.event.stream == record.key:
         return Item(record, known.event, known.rows)
     try:

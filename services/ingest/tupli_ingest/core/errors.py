@@ -71,5 +71,9 @@ class TooManyDeadLetters(IngestError):
     """More dead letters than the limit allows; a person must look."""
 
 
+class Stopped(Exception):
+    """Somebody asked to stop while this waited; nothing went wrong."""
+
+
 class Bug(IngestError):
     """A promise between our own parts is broken."""

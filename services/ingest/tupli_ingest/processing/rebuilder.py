@@ -10,11 +10,12 @@ from typing import Any, Protocol
 
 import structlog
 
+from tupli_ingest.core.errors import Stopped
 from tupli_ingest.core.ports import EpisodeStore
 from tupli_ingest.processing.eraser import Eraser
 from tupli_ingest.processing.processor import Engine, Processor
 from tupli_ingest.processing.projector import Projector
-from tupli_ingest.processing.worker import Stopped, Worker
+from tupli_ingest.processing.worker import Worker
 
 
 class Switch(Protocol):

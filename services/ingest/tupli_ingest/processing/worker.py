@@ -7,13 +7,9 @@ from typing import TypeVar
 
 import structlog
 
-from tupli_ingest.core.errors import Full, TooManyDeadLetters, Unavailable
+from tupli_ingest.core.errors import Full, Stopped, TooManyDeadLetters, Unavailable
 
 T = TypeVar("T")
-
-
-class Stopped(Exception):
-    """The thread was asked to stop while it waited to try again."""
 
 
 class Worker(abc.ABC):

@@ -14,23 +14,14 @@ import chdb
 import pyarrow as pa
 from chdb import ChdbError
 
-from tupli_query.core.reader import Chunk, ReaderBusy, ReaderFailed, Statement, TooMuchToSort
-from tupli_schemas.arrow_numbers import flat_numbers
+from tupli_query.adapters.arrow_rows import count_rows, failed, rows_of, with_settings
+from tupli_query.core.reader import Chunk, ReaderBusy, ReaderFailed, Statement
 
 LOGGER = logging.getLogger(__name__)
 
 MAX_SESSIONS: Final = 16
 SELECT_CONNECTIONS: Final = 4
 RETRY_AFTER_SECONDS: Final = 2
-
-_READ_SETTINGS: Final[dict[str, int | str]] = {
-    "max_threads": 1,
-    "output_format_arrow_compression_method": "none",
-    "output_format_arrow_string_as_string": 0,
-}
-
-_LIMIT_EXCEEDED: Final = "Code: 396."
-"""TOO_MANY_ROWS_OR_BYTES: our statements set no limit of this kind but the one on sorting."""
 
 _CONNECT: Final[Any] = chdb.connect
 """Of two packages that bring the same files, one has types and the other none: the later one installed wins."""
@@ -57,11 +48,11 @@ class ChdbReader:
             connection = self._take()
             try:
                 result = connection.query(
-                    _with_settings(statement.text), "Arrow", params=dict(statement.params)
+                    with_settings(statement.text), "Arrow", params=dict(statement.params)
                 ).bytes()
             except (ChdbError, RuntimeError) as error:
                 _drop(connection)
-                raise _failed(statement, error) from error
+                raise failed(statement, error) from error
             self._give(connection)
         if not result:
             return []
@@ -114,12 +105,12 @@ class ChdbSession:
         self._stop()
         if self._connection is None:
             self._connection = self._reader._take()  # noqa: SLF001 - the session is a part of its reader
-        text = _with_settings(statement.text, max_block_size=max(max_block_rows, 1))
+        text = with_settings(statement.text, max_block_size=max(max_block_rows, 1))
         try:
             result = self._connection.send_query(text, "ArrowStream", params=dict(statement.params))
         except (ChdbError, RuntimeError) as error:
             self._discard()
-            raise _failed(statement, error) from error
+            raise failed(statement, error) from error
         self._stream = ChdbStream(result, statement)
         return self._stream
 
@@ -165,7 +156,7 @@ class ChdbStream:
                 data = part.bytes() if part is not None else b""
             except (ChdbError, RuntimeError) as error:
                 self._over = self.failed = True
-                raise _failed(self._statement, error) from error
+                raise failed(self._statement, error) from error
             if part is None:
                 self._over = True
             elif data and (rows := count_rows(data)):
@@ -182,55 +173,6 @@ class ChdbStream:
             self.failed = True
             LOGGER.warning("a read stream could not be stopped; its connection is dropped", exc_info=True)
         self._over = True
-
-
-def rows_of(table: pa.Table) -> list[dict[str, Any]]:
-    """The rows of a table as dicts; a third of the time that Arrow takes for thousands of ids."""
-    names = table.schema.names
-    columns = [_values(column) for column in table.columns]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-
-
-def _values(column: pa.ChunkedArray) -> list[Any]:
-    if column.null_count or not (pa.types.is_fixed_size_binary(column.type) or _is_number(column.type)):
-        values: list[Any] = column.to_pylist()
-        return values
-    return [value for chunk in column.chunks for value in _plain_values(chunk)]
-
-
-def _plain_values(chunk: pa.Array) -> list[Any]:
-    """Numbers, or bytes of one width, without nulls: as they lie in memory."""
-    if _is_number(chunk.type):
-        numbers: list[Any] = flat_numbers(chunk, chunk.type.to_pandas_dtype()).tolist()
-        return numbers
-    width = chunk.type.byte_width
-    raw = flat_numbers(chunk, f"V{width}").tobytes()
-    return [raw[i : i + width] for i in range(0, len(raw), width)]
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
-
-
-def count_rows(data: bytes) -> int:
-    """How many rows an Arrow stream has; only its headers are read."""
-    return sum(batch.num_rows for batch in pa.ipc.open_stream(pa.py_buffer(data)))
-
-
-def _with_settings(sql: str, **more: int | str) -> str:
-    """The statement with our settings; where it has one of them already, ours counts."""
-    head, clause, own = sql.rpartition("SETTINGS ")
-    settings = dict(item.split(" = ", 1) for item in own.split(", ")) if clause else {}
-    for name, value in (_READ_SETTINGS | more).items():
-        settings[name] = str(value) if isinstance(value, int) else repr(value)
-    text = ", ".join(f"{name} = {value}" for name, value in settings.items())
-    return f"{head}SETTINGS {text}" if clause else f"{sql}\nSETTINGS {text}"
-
-
-def _failed(statement: Statement, error: Exception) -> ReaderFailed:
-    is_sorting = "max_bytes_to_sort" in statement.text and _LIMIT_EXCEEDED in str(error)
-    kind = TooMuchToSort if is_sorting else ReaderFailed
-    return kind(f"{error} [statement: {statement.text}]")
 
 
 def _drop(connection: Any) -> None:

@@ -1,12 +1,11 @@
-"""`EpisodeStore` over chDB: one generation's database."""
+"""`EpisodeStore` over ClickHouse, in process or over HTTP: one generation's database."""
 
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final, get_args
+from typing import Any, Final, Protocol, get_args
 
 import pyarrow as pa
 
-from tupli_ingest.adapters.chdb_client import ChdbClient
 from tupli_ingest.adapters.clickhouse_rows import Columns, rows_of_arrow, rows_to_arrow
 from tupli_ingest.core.errors import RowsRefused, StoreUnavailable
 from tupli_ingest.core.ports import (
@@ -26,10 +25,30 @@ _ROW_OVERHEAD: Final = 256
 _LAST_ORDINAL: Final = 2**32 - 1
 
 
-class ChdbStore:
-    """One generation in process. The database must be migrated."""
+class StoreClient(Protocol):
+    """Statements and inserts, with errors in the port's words."""
 
-    def __init__(self, client: ChdbClient, generation: int, *, max_step_tables: int = 500) -> None:
+    def command(self, sql: str, settings: dict[str, Any] | None = None) -> None:
+        """Run a statement that answers nothing."""
+        ...
+
+    def column(self, sql: str) -> list[str]:
+        """The first column of a query's answer, as text."""
+        ...
+
+    def table(self, sql: str) -> pa.Table:
+        """A query's whole answer, read with the pinned settings of FINAL; text and bytes as binary."""
+        ...
+
+    def insert(self, database: str, table: str, rows: pa.Table) -> None:
+        """Insert rows, synced to disk on return."""
+        ...
+
+
+class ClickHouseStore:
+    """One generation. The database must be migrated."""
+
+    def __init__(self, client: StoreClient, generation: int, *, max_step_tables: int = 500) -> None:
         self._client = client
         self._database = generation_database(generation)
         self._max_step_tables = max_step_tables

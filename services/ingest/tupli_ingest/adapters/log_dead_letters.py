@@ -1,12 +1,11 @@
-"""Dead letters in the SQLite log's own topic: each once, under a limit."""
+"""Dead letters in a topic of the log: each once, under a limit."""
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 
-from tupli_ingest.adapters.sqlite_log import SqliteLog
 from tupli_ingest.core.ports import DeadLetter
 from tupli_schemas.events import DEAD_LETTERS_TOPIC
 from tupli_schemas.ids import LOCAL_SUBJECT
@@ -17,7 +16,19 @@ OUR_FAULT: Final = frozenset({"undecodable", "rows_refused"})
 _READ_BYTES: Final = 8 * 1024 * 1024
 
 
-class SqliteDeadLetters:
+class LetterLog(Protocol):
+    """The log, as a thread uses it."""
+
+    def append_now(self, topic: str, records: Sequence[NewRecord]) -> list[Position]:
+        """See `EventLog.append`."""
+        ...
+
+    def read(self, topic: str, start: int, *, max_bytes: int, max_records: int = 10_000) -> list[Record]:
+        """See `LogReader.read`."""
+        ...
+
+
+class LogDeadLetters:
     """`DeadLetters` as records of `tupli.dead-letters.v1`.
 
     Before new letters are kept, `limit` is told how many of them cannot be a caller's doing, because the
@@ -25,7 +36,7 @@ class SqliteDeadLetters:
     stream must not be able to stop the processor.
     """
 
-    def __init__(self, log: SqliteLog, *, limit: Callable[[int], None], now_ms: Callable[[], int]) -> None:
+    def __init__(self, log: LetterLog, *, limit: Callable[[int], None], now_ms: Callable[[], int]) -> None:
         self._log = log
         self._limit = limit
         self._now_ms = now_ms

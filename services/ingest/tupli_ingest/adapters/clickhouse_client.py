@@ -1,0 +1,125 @@
+"""ClickHouse over HTTP: statements and inserts through clickhouse-connect, with errors in the port's words."""
+
+from pathlib import Path
+from typing import Any, Final, Self
+
+import clickhouse_connect
+import pyarrow as pa
+from clickhouse_connect.driver import httputil
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tupli_ingest.adapters.clickhouse_errors import translated
+from tupli_schemas.tables import FINAL_SETTINGS, INSERT_SETTINGS
+
+BATCH_BYTES: Final = 4 * 1024 * 1024
+_READ_SETTINGS: Final[dict[str, Any]] = {
+    "output_format_arrow_string_as_string": 0,  # text columns hold bytes that need not be UTF-8
+    "output_format_arrow_fixed_string_as_fixed_byte_array": 1,
+    "output_format_arrow_compression_method": "none",
+}
+
+
+class ClickHouseConnection(BaseSettings):
+    """`TUPLI_CLICKHOUSE_*`: the server, and who we are to it."""
+
+    model_config = SettingsConfigDict(env_prefix="TUPLI_CLICKHOUSE_", extra="forbid", frozen=True)
+
+    host: str = Field(min_length=1)
+    port: int = Field(default=8123, gt=0, lt=65_536)
+    secure: bool = False
+    ca_file: Path | None = Field(default=None, description="certificates that sign the server's")
+    user: str = "default"
+    password: SecretStr = SecretStr("")
+    connect_timeout_s: int = Field(default=5, gt=0)
+    answer_timeout_s: int = Field(default=60, gt=0, description="then a statement counts as not answered")
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """What the environment says.
+
+        Raises:
+            ValidationError: Something is missing, or does not hold together.
+        """
+        return cls()  # type: ignore[call-arg]  # the environment has what is required
+
+    def options(self) -> dict[str, Any]:
+        """What clickhouse-connect takes; each client has connections of its own, and no session."""
+        return {
+            "interface": "https" if self.secure else "http",
+            "host": self.host,
+            "port": self.port,
+            "username": self.user,
+            "password": self.password.get_secret_value(),
+            "ca_cert": None if self.ca_file is None else str(self.ca_file),
+            "connect_timeout": self.connect_timeout_s,
+            "send_receive_timeout": self.answer_timeout_s,
+            "compress": False,
+            "query_retries": 0,
+            "autogenerate_session_id": False,  # a session takes one statement at a time
+            "pool_mgr": None if self.secure else httputil.get_pool_manager(),
+        }
+
+
+class ClickHouseClient:
+    """Statements and inserts on one server; used by any number of threads.
+
+    It connects when it is first used, so that a service starts while the server is away.
+    """
+
+    def __init__(self, connection: ClickHouseConnection) -> None:
+        self._options = connection.options()
+        self._made: Any = None
+
+    def command(self, sql: str, settings: dict[str, Any] | None = None) -> None:
+        """Run a statement that answers nothing.
+
+        Raises:
+            StoreUnavailable: It failed.
+        """
+        with translated():
+            self._client.command(sql, settings=settings)
+
+    def column(self, sql: str) -> list[str]:
+        """The first column of a query's answer, as text."""
+        with translated():
+            return [str(row[0]) for row in self._client.query(sql).result_rows]
+
+    def table(self, sql: str) -> pa.Table:
+        """A query's whole answer, read with the pinned settings of FINAL; text and bytes as binary."""
+        with translated():
+            answer = self._client.raw_query(sql, settings=_READ_SETTINGS | FINAL_SETTINGS, fmt="Arrow")
+            return pa.ipc.open_file(pa.py_buffer(answer)).read_all()
+
+    def insert(self, database: str, table: str, rows: pa.Table) -> None:
+        """Insert rows, synced to disk on return.
+
+        Raises:
+            RowsRefused: The rows themselves are at fault.
+            StoreFull: No space.
+            StoreUnavailable: Anything else; the same rows may be tried again.
+        """
+        batch_rows = max(BATCH_BYTES * rows.num_rows // max(rows.nbytes, 1), 1)
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, rows.schema) as stream:
+            stream.write_table(rows, max_chunksize=batch_rows)
+        with translated():
+            self._client.raw_insert(
+                f"{database}.{table}",
+                rows.schema.names,
+                sink.getvalue().to_pybytes(),
+                settings=INSERT_SETTINGS,
+                fmt="ArrowStream",
+            )
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        if self._made is not None:
+            self._made.close()
+
+    @property
+    def _client(self) -> Any:
+        """The driver, connected."""
+        if self._made is None:
+            self._made = clickhouse_connect.get_client(**self._options)
+        return self._made

@@ -1,0 +1,75 @@
+"""The topics of a deployment: made by a command, never by a client that happens to write first."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from tupli_ingest.adapters.kafka_connection import KafkaConnection
+from tupli_ingest.adapters.kafka_log import MAX_REQUEST_BYTES
+from tupli_ingest.core.errors import LogUnavailable
+from tupli_schemas.events import CATALOG_TOPIC, DEAD_LETTERS_TOPIC, EPISODES_TOPIC
+
+_FOR_EVER: Final = {
+    "retention.ms": "-1",
+    "retention.bytes": "-1",
+    "cleanup.policy": "delete",
+    "message.timestamp.type": "LogAppendTime",
+    "max.message.bytes": str(MAX_REQUEST_BYTES),
+}
+"""The log is the source of truth: nothing in it grows old, and nothing is compacted away."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicPlan:
+    """How topics are made. The number of partitions of a topic that has records must never change."""
+
+    partitions: int = 8
+    replication: int = 3
+    min_insync_replicas: int = 2
+
+    def topics(self, connection: KafkaConnection) -> list[NewTopic]:
+        """All topics. The catalogue has one partition: its commands are in one order."""
+        counts = {EPISODES_TOPIC: self.partitions, CATALOG_TOPIC: 1, DEAD_LETTERS_TOPIC: 1}
+        configuration = _FOR_EVER | {"min.insync.replicas": str(self.min_insync_replicas)}
+        return [
+            NewTopic(connection.named(name), partitions, self.replication, topic_configs=configuration)
+            for name, partitions in counts.items()
+        ]
+
+
+async def create_topics(connection: KafkaConnection, plan: TopicPlan) -> dict[str, str]:
+    """Make the topics that are missing; those that exist stay as they are.
+
+    Returns:
+        For each topic `created` or `exists`.
+
+    Raises:
+        LogUnavailable: The brokers do not answer, or refuse a topic; the message says which.
+    """
+    admin = AIOKafkaAdminClient(**connection.options())
+    try:
+        await admin.start()
+        answer = await admin.create_topics(plan.topics(connection))
+    except (KafkaError, OSError) as error:
+        raise LogUnavailable(f"the brokers do not answer ({type(error).__name__}: {error})") from error
+    finally:
+        await admin.close()
+    return {name: _outcome(name, code, told) for name, code, told, *_ in answer.topic_errors}
+
+
+def create_topics_now(connection: KafkaConnection, plan: TopicPlan) -> Mapping[str, str]:
+    """`create_topics` where there is no event loop."""
+    return asyncio.run(create_topics(connection, plan))
+
+
+def _outcome(name: str, code: int, told: str | None) -> str:
+    if code == 0:
+        return "created"
+    kind = for_code(code)
+    if kind is TopicAlreadyExistsError:
+        return "exists"
+    raise LogUnavailable(f"topic {name} cannot be made ({kind.__name__}: {told})")

@@ -1,0 +1,174 @@
+"""Blocks out of what a consumer group delivers: folded in the order of each partition, written, then told.
+
+A *generation* is one assignment of partitions to this member of the group. What a generation folded knows
+nothing of what other members have written since; every generation therefore has a pipeline of its own, which
+asks the store. Within a generation each partition's records come without a hole, or the process must end.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tupli_ingest.core.decoding import Item, decode_record
+from tupli_ingest.core.errors import Bug, Stopped
+from tupli_ingest.core.pipeline import Pipeline
+from tupli_ingest.processing.dead_letter_limit import DeadLetterLimit
+from tupli_ingest.processing.worker import Worker
+from tupli_schemas.records import Record
+
+WAIT_S: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class WriterLimits:
+    """When a block is written although more waits (bytes of events, rows), and how many bytes may wait."""
+
+    block_bytes: int = 8 * 1024 * 1024
+    block_rows: int = 200_000
+    waiting_bytes: int = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Records of one generation, in the order of their partitions; `written` is called once they are durable."""
+
+    generation: int
+    items: Sequence[Item]
+    size: int
+    written: Callable[[], None]
+
+
+class BlockWriter(Worker):
+    """A thread that folds deliveries and writes blocks; a failing store is tried again, for as long as it takes.
+
+    `new_pipeline` makes the pipeline of a generation, on the serving store.
+    """
+
+    def __init__(
+        self,
+        new_pipeline: Callable[[], Pipeline],
+        limits: WriterLimits,
+        dead_letters: DeadLetterLimit,
+        *,
+        retry_max_s: float,
+    ) -> None:
+        super().__init__("writer", retry_max_s=retry_max_s)
+        self._new_pipeline = new_pipeline
+        self._limits = limits
+        self._dead_letters = dead_letters
+        self._waiting: deque[Delivery] = deque()
+        self._waiting_bytes = 0
+        self._changed = threading.Condition()
+        self._order = _Order()
+        self._pipeline: Pipeline | None = None
+        self._generation = -1
+        self.progress_at = time.monotonic()
+        self.blocks = 0
+
+    def put(self, generation: int, records: Sequence[Record], written: Callable[[], None]) -> None:
+        """Take what was delivered; waits while too much waits already. Used by one thread at a time.
+
+        Raises:
+            Stopped: The writer was asked to stop, or has ended: nothing was taken.
+            Bug: A record is missing before one of these; the process must end.
+        """
+        self._order.check(generation, records)
+        items = [decode_record(record) for record in records]
+        size = sum(len(record.payload) for record in records)
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_room() or self._is_over())
+            if self._is_over():
+                raise Stopped
+            self._waiting.append(Delivery(generation, items, size, written))
+            self._waiting_bytes += size
+            self._changed.notify_all()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was delivered is written."""
+        with self._changed:
+            return not self._waiting and not self._waiting_bytes
+
+    def wake(self) -> None:
+        """End all waits."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def round(self) -> None:
+        """One block, or a short wait for deliveries."""
+        first = self._next(WAIT_S)
+        if first is None:
+            return
+        pipeline = self._pipeline_of(first.generation)
+        block: list[Delivery] = []
+        following: Delivery | None = first
+        while following is not None:
+            self._fold(pipeline, following)
+            block.append(following)
+            following = None if self._is_full(pipeline) else self._next(0.0, first.generation)
+        self.retry(pipeline.flush, "writing a block")
+        self._dead_letters.written()
+        with self._changed:
+            self._waiting_bytes -= sum(delivery.size for delivery in block)
+            self._changed.notify_all()
+        self.progress_at = time.monotonic()
+        self.blocks += 1
+        for delivery in block:
+            delivery.written()
+
+    def _fold(self, pipeline: Pipeline, delivery: Delivery) -> None:
+        self.retry(lambda: pipeline.add_items(delivery.items), "reading what is known of streams")
+        self._dead_letters.processed(len(delivery.items))
+
+    def _next(self, patience: float, generation: int | None = None) -> Delivery | None:
+        """The next delivery, of this generation if one is given."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self.stopping, patience)
+            if not self._waiting or (generation is not None and self._waiting[0].generation != generation):
+                return None
+            return self._waiting.popleft()
+
+    def _pipeline_of(self, generation: int) -> Pipeline:
+        if self._pipeline is None or generation != self._generation:
+            self._pipeline, self._generation = self._new_pipeline(), generation
+        return self._pipeline
+
+    def _is_full(self, pipeline: Pipeline) -> bool:
+        return (
+            pipeline.pending_bytes >= self._limits.block_bytes
+            or pipeline.pending_rows >= self._limits.block_rows
+        )
+
+    def _has_room(self) -> bool:
+        return self._waiting_bytes < self._limits.waiting_bytes
+
+    def _is_over(self) -> bool:
+        return self.stopping or bool(self.failure) or not self._thread.is_alive()
+
+
+class _Order:
+    """Sees to it that nothing is missing between deliveries of one generation."""
+
+    def __init__(self) -> None:
+        self._generation = -1
+        self._next: dict[int, int] = {}
+
+    def check(self, generation: int, records: Sequence[Record]) -> None:
+        """Note these records.
+
+        Raises:
+            Bug: Some that stand before one of them were not delivered.
+        """
+        if generation != self._generation:
+            self._generation, self._next = generation, {}
+        for record in records:
+            position = record.position
+            expected = self._next.get(position.partition)
+            if expected is not None and position.offset > expected:
+                raise Bug(
+                    f"records {expected} to {position.offset - 1} of partition {position.partition} were not delivered"
+                )
+            self._next[position.partition] = max(position.offset + 1, expected or 0)

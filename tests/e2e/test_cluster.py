@@ -1,0 +1,223 @@
+"""The grown system with real processes: whatever is killed, what was acknowledged is visible, once, in order."""
+
+import asyncio
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import httpx
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from support.cluster import Cluster, cluster, within
+from support.ingest_service import EVENTS, JSON
+from support.ingest_streams import BENCHMARK, LAYOUT, OTHER_SUBJECT, STREAM, StreamOfItems, new_record
+from tupli_ingest.adapters.kafka_reader import ThreadLog
+from tupli_schemas.catalog import CreateBenchmark, encode_command
+from tupli_schemas.events import EPISODES_TOPIC, encode_event
+from tupli_schemas.framing import Kind, encode_frame
+from tupli_schemas.ids import make_id
+
+
+@pytest.fixture
+def grown(tmp_path: Path) -> Iterator[Cluster]:
+    with cluster(tmp_path) as made:
+        yield made
+
+
+class Sender(threading.Thread):
+    """Sends streams one request after the other, and a request again until it is acknowledged."""
+
+    def __init__(self, url: str, number: int = 0) -> None:
+        super().__init__()
+        self.ended = threading.Event()
+        self.acknowledged: dict[bytes, int] = {}
+        self._number = number
+        self._http = httpx.Client(base_url=url, trust_env=False, timeout=10)
+
+    def run(self) -> None:
+        with self._http:
+            number = 1_000_000 * self._number
+            while not self.ended.is_set():
+                number += 1
+                self._send_stream(StreamOfItems(make_id(1_700_000_000_000 + number, number)))
+
+    def finish(self) -> dict[bytes, int]:
+        self.ended.set()
+        self.join()
+        return self.acknowledged
+
+    def _send_stream(self, stream: StreamOfItems) -> None:
+        for ordinal in (1, 2, 3):
+            stream.episode(ordinal, 30 * ordinal)
+        events = stream.events(cut=25)
+        for start in range(0, len(events), 3):
+            part = events[start : start + 3]
+            body = b"".join(encode_frame(Kind.EVENT, encode_event(event)) for event in part)
+            while not self._post(body):
+                if self.ended.wait(0.02):
+                    return
+            self.acknowledged[stream.stream] = part[-1].last
+            time.sleep(0.005)
+
+    def _post(self, body: bytes) -> bool:
+        try:
+            return self._http.post("/ingest/v1/events", content=body, headers=EVENTS).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+def create_benchmark(url: str) -> None:
+    body = encode_command(CreateBenchmark(command_id="create", benchmark=BENCHMARK, name="bench"))
+    answer = httpx.post(f"{url}/ingest/v1/commands", content=body, headers=JSON, trust_env=False, timeout=30)
+    assert answer.status_code == 200, answer.text
+
+
+def assert_visible(grown: Cluster, acknowledged: dict[bytes, int]) -> None:
+    """Every acknowledged number has come, once and without a gap, and nothing is wrong."""
+    grown.settled()
+    shown = grown.assert_as_the_log_says()
+    streams = [line.split(b"\t") for line in shown["streams"]]
+    assert len(streams) == len(acknowledged)
+    assert len(shown[LAYOUT.table]) >= sum(0.9 * last for last in acknowledged.values())
+    assert not [line for line in shown["episodes"] if b"\tincomplete\t" in line or b"\tconflict\t" in line]
+    assert grown.dead_letters() == []
+
+
+class Load:
+    """Two senders at a gateway, for the length of a block; `acknowledged` afterwards."""
+
+    def __init__(self, url: str) -> None:
+        self._senders = [Sender(url, number) for number in range(2)]
+        self.acknowledged: dict[bytes, int] = {}
+
+    def __enter__(self) -> Self:
+        for sender in self._senders:
+            sender.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for sender in self._senders:
+            self.acknowledged |= sender.finish()
+
+
+@pytest.fixture
+def url(grown: Cluster) -> str:
+    url = grown.gateway()
+    create_benchmark(url)
+    return url
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+def test_workers_that_are_killed_lose_and_double_nothing(grown: Cluster, url: str) -> None:
+    workers = [grown.worker(), grown.worker()]
+    seeded = random.Random(7)
+    with Load(url) as load:
+        for _ in range(6):
+            time.sleep(seeded.uniform(0.5, 3.0))
+            victim = seeded.randrange(2)
+            workers[victim].end(signal.SIGKILL)
+            workers[victim] = grown.worker()
+    assert_visible(grown, load.acknowledged)
+
+
+FAULTS: dict[str, dict[str, object]] = {
+    "refuses": {"kind": "drop", "match": "INSERT"},
+    "is out of memory": {"kind": "code", "code": 241, "match": "INSERT"},
+    "has too many parts": {"kind": "code", "code": 252, "match": "INSERT"},
+    "wrote, and says that it did not": {"kind": "late_code", "code": 241, "match": "INSERT"},
+    "wrote, and does not answer": {"kind": "late_drop", "match": "INSERT"},
+    "wrote, and answers after the timeout": {"kind": "late", "seconds": 4, "match": "INSERT"},
+    "hangs": {"kind": "hang", "seconds": 4, "match": "INSERT"},
+    "cannot be read": {"kind": "code", "code": 159, "match": "SELECT"},
+}
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+def test_a_store_in_trouble_delays_and_loses_nothing(grown: Cluster, url: str) -> None:
+    grown.more["TUPLI_CLICKHOUSE_ANSWER_TIMEOUT_S"] = "2"
+    worker = grown.worker()
+    with Load(url) as load:
+        time.sleep(2)
+        for fault in FAULTS.values():
+            grown.clickhouse.fault(**fault)
+            time.sleep(3)
+            grown.clickhouse.fault()
+            time.sleep(1)
+    assert worker.is_running, worker.said()
+    assert_visible(grown, load.acknowledged)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("store", ["up", "down"])
+def test_a_worker_that_is_told_to_end_does_so_within_ten_seconds(
+    store: str, grown: Cluster, url: str
+) -> None:
+    worker = grown.worker()
+    with Load(url) as load:
+        within(30, lambda: bool(grown.shown().get(LAYOUT.table)))
+        if store == "down":
+            grown.clickhouse.fault(kind="code", code=159)
+            time.sleep(1)
+        begun = time.monotonic()
+        assert worker.end(signal.SIGTERM) == 0
+        assert time.monotonic() - begun < 10
+    grown.clickhouse.fault()
+    grown.worker()
+    assert_visible(grown, load.acknowledged)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+def test_a_worker_that_slept_past_its_session_harms_nothing(grown: Cluster, url: str) -> None:
+    workers = [grown.worker(), grown.worker()]
+    with Load(url) as load:
+        time.sleep(4)
+        os.kill(workers[0].pid, signal.SIGSTOP)
+        time.sleep(20)  # its session lasts 15 s
+        os.kill(workers[0].pid, signal.SIGCONT)
+        time.sleep(4)
+    assert_visible(grown, load.acknowledged)
+
+
+@pytest.mark.timeout(300)
+def test_poison_goes_to_the_dead_letters_and_nothing_else_does(grown: Cluster, url: str) -> None:
+    grown.worker()
+    good = StreamOfItems().episode(1, 30)
+    records = [new_record(event) for event in good.events(cut=10)]
+    log = ThreadLog(grown.kafka)
+    log.append_now(EPISODES_TOPIC, records[:2])
+    poison = [b"", b"\xff" * 40, b"{}", records[2].to_bytes()[:-7]]
+    poison_raw(grown, poison)
+    foreign = replace(records[2], envelope=replace(records[2].envelope, subject=OTHER_SUBJECT))
+    log.append_now(EPISODES_TOPIC, [foreign, *records[2:]])
+    log.close()
+    grown.settled()
+    letters = grown.dead_letters()
+    assert sorted(letter.code for letter in letters) == ["foreign_owner", *["undecodable"] * len(poison)]
+    shown = grown.shown()
+    assert len(shown[LAYOUT.table]) == 31
+    assert b"\tterminated\t" in shown["episodes"][0]
+
+
+def poison_raw(grown: Cluster, values: Sequence[bytes]) -> None:
+    """Values that no writer of ours makes, under keys of any kind."""
+
+    async def send() -> None:
+        producer = AIOKafkaProducer(**grown.kafka.options())
+        await producer.start()
+        for number, value in enumerate(values):
+            key = None if number == 0 else STREAM
+            await producer.send_and_wait(grown.kafka.named(EPISODES_TOPIC), value, key=key)
+        await producer.stop()
+
+    asyncio.run(send())

@@ -1,0 +1,239 @@
+"""The grown system for tests: a real broker, a ClickHouse server, gateways and workers, each a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from support.clickhouse_process import ClickHouse, own_clickhouse
+from support.ingest_dump import dump
+from support.kafka_broker import shared_broker
+from support.server_process import free_port
+from tupli_ingest.adapters.clickhouse_client import ClickHouseClient
+from tupli_ingest.adapters.generations import Generations
+from tupli_ingest.adapters.kafka_connection import KafkaConnection
+from tupli_ingest.adapters.kafka_reader import KafkaReader, ThreadLog
+from tupli_ingest.adapters.log_dead_letters import LogDeadLetters
+from tupli_ingest.core.pipeline import Pipeline
+from tupli_ingest.core.ports import DeadLetter
+from tupli_ingest.processing.dead_letter_limit import DeadLetterLimit
+from tupli_ingest.processing.processor import BlockLimits, Engine
+from tupli_schemas.events import EPISODES_TOPIC
+from tupli_schemas.tables import generation_database
+
+REFERENCE = 99
+"""The generation that a single process fills, for comparison."""
+
+
+@dataclass
+class Process:
+    """One process of the deployment."""
+
+    arguments: list[str]
+    environment: dict[str, str]
+    log: Path
+    popen: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "Process":
+        with self.log.open("ab") as log:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-m", "tupli_ingest", *self.arguments],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+            )
+        return self
+
+    @property
+    def pid(self) -> int:
+        assert self.popen is not None
+        return self.popen.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self.popen is not None and self.popen.poll() is None
+
+    def end(self, how: signal.Signals = signal.SIGTERM, seconds: float = 30) -> int:
+        """End it; its exit code."""
+        assert self.popen is not None
+        if self.popen.poll() is None:
+            self.popen.send_signal(how)
+        try:
+            return self.popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+            raise AssertionError(f"{self.arguments} did not end in {seconds} s:\n{self.said()}") from None
+
+    def said(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")[-4_000:]
+
+
+@dataclass
+class Cluster:
+    """A deployment with topics and tables of its own."""
+
+    folder: Path
+    kafka: KafkaConnection
+    clickhouse: ClickHouse
+    partitions: int
+    more: dict[str, str] = field(default_factory=dict)
+    processes: list[Process] = field(default_factory=list)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kafka = {"BROKERS": self.kafka.brokers, "TOPIC_PREFIX": self.kafka.topic_prefix}
+        return (
+            dict(os.environ)
+            | {f"TUPLI_KAFKA_{name}": value for name, value in kafka.items()}
+            | self.clickhouse.environment
+            | {"TUPLI_INGEST_LOG_LEVEL": "info"}
+            | self.more
+        )
+
+    def run(self, *arguments: str) -> dict[str, object]:
+        """A command that ends; what it answered."""
+        done = subprocess.run(
+            [sys.executable, "-m", "tupli_ingest", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        answer: dict[str, object] = json.loads(done.stdout)
+        return answer
+
+    def process(self, *arguments: str) -> Process:
+        log = self.folder / f"{arguments[0]}-{len(self.processes)}.log"
+        process = Process(list(arguments), self.environment, log).start()
+        self.processes.append(process)
+        return process
+
+    def worker(self) -> Process:
+        return self.process("worker")
+
+    def gateway(self) -> str:
+        """A gateway that is ready; its address."""
+        port = free_port()
+        process = self.process("gateway", "--port", str(port))
+        url = f"http://127.0.0.1:{port}"
+
+        def is_ready() -> bool:
+            assert process.is_running, process.said()
+            try:
+                return httpx.get(f"{url}/readyz", trust_env=False, timeout=5).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        within(60, is_ready)
+        return url
+
+    def lags(self) -> list[int]:
+        """Records of each partition that the workers have not committed."""
+        return [
+            reader.end(EPISODES_TOPIC) - reader.checkpoint("g1", EPISODES_TOPIC) for reader in self.readers
+        ]
+
+    def settled(self, seconds: float = 60) -> None:
+        """When the workers have committed all that the log has."""
+        within(seconds, lambda: not any(self.lags()))
+
+    @property
+    def readers(self) -> list[KafkaReader]:
+        if not hasattr(self, "_readers"):
+            self._readers = [KafkaReader(self.kafka, partition=number) for number in range(self.partitions)]
+        return self._readers
+
+    def shown(self, generation: int = 1) -> dict[str, list[bytes]]:
+        """What a generation shows of episodes, streams and steps."""
+        client = ClickHouseClient(self.clickhouse.connection)
+        try:
+            found = dump(client, generation_database(generation))
+        finally:
+            client.close()
+        return {name: rows for name, rows in found.items() if name not in _OF_THE_CATALOGUE}
+
+    def dead_letters(self) -> list[DeadLetter]:
+        log = ThreadLog(self.kafka)
+        try:
+            return LogDeadLetters(log, limit=lambda _: None, now_ms=lambda: 0).read()
+        finally:
+            log.close()
+
+    def assert_as_the_log_says(self) -> dict[str, list[bytes]]:
+        """The store shows what one process makes of the whole log, in one go; gives what that is."""
+        client = ClickHouseClient(self.clickhouse.connection)
+        generations = Generations(client)
+        generations.drop(REFERENCE)
+        generations.make(REFERENCE)
+        limit = DeadLetterLimit(ratio=1.0, window=1_000_000, run=1_000_000)
+        for reader in self.readers:
+            letters = _Forgotten()
+            pipeline = Pipeline(generations.open(REFERENCE), letters)
+            engine = Engine(REFERENCE, pipeline, reader, reader, BlockLimits(), limit, start=0)
+            while engine.committed < reader.end(EPISODES_TOPIC):
+                engine.collect()
+                engine.pipeline.flush()
+                engine.committed = engine.next_offset
+            engine.close()
+        client.close()
+        expected, shown = self.shown(REFERENCE), self.shown()
+        assert shown.keys() == expected.keys()
+        for table, rows in expected.items():
+            assert shown[table] == rows, f"table {table} differs"
+        return shown
+
+    def close(self) -> None:
+        for process in self.processes:
+            if process.is_running:
+                process.end(signal.SIGKILL)
+        for reader in self.__dict__.get("_readers", ()):
+            reader.close()
+
+
+_OF_THE_CATALOGUE = {"benchmarks", "publications", "deletions"}
+
+
+class _Forgotten:
+    """Dead letters of the reference: those of the workers are kept already."""
+
+    def put(self, letters: object) -> None:
+        """Nothing."""
+
+    def read(self, after: int | None = None, max_records: int = 1_000) -> list[DeadLetter]:
+        return []
+
+
+@contextmanager
+def cluster(folder: Path, *, partitions: int = 4, **more: str) -> Iterator[Cluster]:
+    """A deployment whose topics and tables are made; its processes end with the block."""
+    prefix = f"t{uuid.uuid4().hex[:12]}."
+    with own_clickhouse(folder / "store") as clickhouse:
+        kafka = KafkaConnection(brokers=shared_broker(), topic_prefix=prefix)
+        made = Cluster(folder, kafka, clickhouse, partitions, more)
+        replication = ["--replication", "1", "--min-insync-replicas", "1"]
+        made.run("create-topics", "--partitions", str(partitions), *replication)
+        made.run("migrate")
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def within(seconds: float, condition: object) -> None:
+    """Wait until the condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.1)

@@ -1,0 +1,181 @@
+"""A real Kafka broker for tests: the one in TUPLI_TEST_KAFKA, else one of our own, from jars that Maven fetches.
+
+No broker means a failed run that says what to install, never a skip.
+"""
+
+import atexit
+import base64
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent / "kafka"
+CACHE = Path(__file__).parents[2] / ".cache" / "kafka"
+FETCH_SECONDS = 600
+START_SECONDS = 60
+
+
+class NoBroker(Exception):
+    """There is no broker, and none can be made; the message says what to do."""
+
+
+@dataclass
+class Broker:
+    """A broker of our own, in `folder`; `bootstrap` is its address for clients, the same over restarts."""
+
+    folder: Path
+    jars: Path
+    port: int
+    controller_port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        output = (self.folder / "broker.out").open("ab")
+        self.process = subprocess.Popen(
+            self._java("-Xmx384m", "-XX:+UseSerialGC", "kafka.Kafka", str(self.folder / "server.properties")),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=self.folder,
+        )
+        output.close()
+        until = time.monotonic() + START_SECONDS
+        while not _answers(self.port):
+            if self.process.poll() is not None or time.monotonic() > until:
+                raise NoBroker(f"the broker did not start:\n{self.said()}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End it in order."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(60)
+            self.process = None
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(60)
+            self.process = None
+
+    def format(self) -> None:
+        """Make its folder."""
+        (self.folder / "server.properties").write_text(self._properties(), encoding="utf-8")
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        command = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", "server.properties")
+        done = subprocess.run(
+            command, cwd=self.folder, capture_output=True, text=True, timeout=120, check=False
+        )
+        if done.returncode:
+            raise NoBroker(f"the broker's folder cannot be made:\n{done.stdout}{done.stderr}")
+
+    def said(self) -> str:
+        """The end of what it printed."""
+        return (self.folder / "broker.out").read_text(encoding="utf-8", errors="replace")[-4_000:]
+
+    def _java(self, *arguments: str) -> list[str]:
+        options = [argument for argument in arguments if argument.startswith("-X")]
+        others = [argument for argument in arguments if not argument.startswith("-X")]
+        logging = f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}"
+        return ["java", *options, logging, "-cp", f"{self.jars}/*", *others]
+
+    def _properties(self) -> str:
+        return (
+            (HERE / "server.properties")
+            .read_text(encoding="utf-8")
+            .format(port=self.port, controller_port=self.controller_port, data=self.folder / "data")
+        )
+
+
+@contextmanager
+def own_broker(folder: Path) -> Iterator[Broker]:
+    """A broker in `folder`, started; ended with the block."""
+    port, controller = _free_ports(2)
+    broker = Broker(folder, fetched_jars(), port, controller)
+    broker.format()
+    broker.start()
+    try:
+        yield broker
+    finally:
+        broker.stop()
+
+
+@contextmanager
+def any_broker(folder: Path) -> Iterator[str]:
+    """The address of a broker: one that is there already, or one of our own."""
+    given = os.environ.get("TUPLI_TEST_KAFKA")
+    if given:
+        yield given
+        return
+    with own_broker(folder) as broker:
+        yield broker.bootstrap
+
+
+_SHARED = ExitStack()
+_ADDRESS: list[str] = []
+
+
+def shared_broker() -> str:
+    """The address of the session's broker, started when it is first asked for."""
+    if not _ADDRESS:
+        folder = Path(_SHARED.enter_context(tempfile.TemporaryDirectory(prefix="tupli-kafka-")))
+        _ADDRESS.append(_SHARED.enter_context(any_broker(folder)))
+        atexit.register(_SHARED.close)
+    return _ADDRESS[0]
+
+
+def fetched_jars() -> Path:
+    """The folder of the broker's jars; fetched once for each `pom.xml`.
+
+    Raises:
+        NoBroker: Java or Maven are missing, or Maven could not fetch them.
+    """
+    missing = [name for name in ("java", "mvn") if shutil.which(name) is None]
+    if missing:
+        raise NoBroker(
+            f"the tests need a Kafka broker, and {' and '.join(missing)} cannot be found: install a Java runtime"
+            " (17 or newer) and Maven, or set TUPLI_TEST_KAFKA=host:port"
+        )
+    pom = HERE / "pom.xml"
+    jars = CACHE / hashlib.sha256(pom.read_bytes()).hexdigest()[:16]
+    if (jars / ".done").exists():
+        return jars
+    command = ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies"]
+    command += ["-DincludeScope=runtime", f"-DoutputDirectory={jars}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False)
+    if done.returncode:
+        raise NoBroker(f"Maven could not fetch the broker:\n{done.stdout[-2_000:]}{done.stderr[-2_000:]}")
+    (jars / ".done").touch()
+    return jars
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports: list[int] = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
