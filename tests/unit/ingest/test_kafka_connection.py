@@ -53,7 +53,10 @@ def test_credentials_reach_the_driver_and_no_text_of_the_settings() -> None:
 
 def test_tokens_come_from_a_file() -> None:
     connection = KafkaConnection(
-        brokers="a:1", security_protocol="SASL_PLAINTEXT", sasl_mechanism="OAUTHBEARER", sasl_token_file=Path("/x")
+        brokers="a:1",
+        security_protocol="SASL_PLAINTEXT",
+        sasl_mechanism="OAUTHBEARER",
+        sasl_token_file=Path("/x"),
     )
     assert isinstance(connection.options()["sasl_oauth_token_provider"], TokenFile)
 
