@@ -189,17 +189,20 @@ class VectorStream(RecordingStream):
 
     def discard(self, slot: int | None) -> None:
         """Give up a slot's running episode, or the one that just ended; without a slot all that run."""
+        was, self.state = self.state, BUSY  # until it is done, as in a reset
         try:
             if slot is None:
                 self.forget_held()
                 self._abort_some(set(range(self.slots)), "discarded", discarded=True)
                 self.state = IDLE
-            elif self.holds(slot):
+                return
+            if self.holds(slot):
                 self._forget_starts([slot])
             elif self.episodes[slot]:
                 self._abort_some({slot}, "discarded", discarded=True)
             else:
                 self.amend(slot, {}, discarded=True)
+            self.state = CAREFUL if was == RUN else was  # the room that RUN was judged by may be used
         except Exception as error:  # noqa: BLE001 - the recorder's edge
             self.failed(error)
 
@@ -471,10 +474,11 @@ class VectorStream(RecordingStream):
         now, row = time.time_ns(), self.writer.row
         end = row + self.slots
         old = self.writer.segment
-        # Of these rows only the observations go on, and in the middle of a step what was chosen on them; copied,
-        # for the flags and slots here are the final rows' now.
-        groups = ("o", "a", "x") if self.state == BUSY else ("o",)
-        block = {n: v.copy() for n, v in block_of(old, row, self.slots).items() if n.startswith(groups)}
+        # Of these rows the observations go on, and in the middle of a step what was chosen on them; copied, for the
+        # flags and slots here are the final rows' now.
+        block = {
+            n: v.copy() for n, v in block_of(old, row, self.slots).items() if n.startswith(("o", "a", "x"))
+        }
         mark_final(old.columns, row, end, now)
         for slot in range(self.slots):
             if slot not in open_:
@@ -490,8 +494,6 @@ class VectorStream(RecordingStream):
         copy_block(block, old.heap, self.writer)
         self.publish()
         self.wake()
-        if self.state == RUN:
-            self.state = CAREFUL  # the room that it was judged by is used
 
     def _ready(self) -> None:
         room = self.writer.row + self.slots < self.writer.limit
