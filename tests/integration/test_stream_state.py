@@ -23,8 +23,8 @@ from tupli_schemas.ids import id_text, make_id
 OTHER = BenchmarkState(id=id_text(make_id(1_700_000_000_000, 7)), resolved=True)
 OF_THE_RECORDING = {
     *("active", "closed", "config", "drained", "entered", "full", "misfits", "mode", "short_way", "shortage"),
-    *("slots", "_earlier", "_inherited", "_tells_extra", "_warned"),
-    *("_ended", "_gap", "_resetting"),  # of the environment: who is to be reset
+    *("slots", "_earlier", "_inherited", "_later", "_tells_extra", "_warned"),
+    *("_ended", "_gap", "_resetting", "_stepping"),  # of the environment: who is to be reset
 }
 """What a recording keeps from one stream to the next; whatever else it has is made anew."""
 

@@ -100,6 +100,8 @@ class RecordingStream(abc.ABC):
         """Of slots whose episode waits for its first step."""
         self.extra: dict[str, Any] = {}
         """Facts for the step to come."""
+        self.half_done = False
+        """Whether what a step led to is being written."""
 
     def forked(self) -> None:
         """In a forked child: the stream is the parent's. The next reset begins one of the child's own."""
@@ -223,7 +225,7 @@ class RecordingStream(abc.ABC):
             self.abort_open(reason, discarded=discarded)
         except Exception as error:  # noqa: BLE001 - the recorder's edge: the run goes on, see `failed`
             self.failed(error)
-        self.state = IDLE
+        self.state, self.half_done = IDLE, False
 
     def _leave_stream(self) -> None:
         self._earlier += self.jobs[len(self._earlier) :]
@@ -421,6 +423,8 @@ class RecordingStream(abc.ABC):
         self, slot: int, metadata: Mapping[str, Any], *, discarded: bool = False, episode: int | None = None
     ) -> None:
         """Say something of an episode that has ended: the slot's last one. Of one that is not recorded nothing."""
+        if self.half_done:  # what Ctrl-C left of a step must not be published with it
+            self.end(reason="interrupted")
         episode = self.subjects.current[slot] if episode is None else episode
         if not episode:
             self.warn(NO_SUBJECT, once=NO_SUBJECT)

@@ -74,6 +74,8 @@ class VectorStream(RecordingStream):
         """Slots whose last step ended an episode (which a next-step autoreset resets at the next)."""
         self._resetting: set[int] = set()
         """Slots whose reset has begun, and did not succeed yet."""
+        self._stepping = False
+        """Whether a step was begun, and what it led to has not come."""
 
     def _reset_stream(self) -> None:
         super()._reset_stream()
@@ -119,6 +121,9 @@ class VectorStream(RecordingStream):
 
     def before(self, actions: Any) -> None:
         """The actions of the next step."""
+        if self._stepping:  # the step before never came back: who was reset in it nobody knows
+            self._ended = np.zeros(self.slots, bool)
+        self._stepping = True
         try:
             if self.state == BUSY:
                 self.end(reason="interrupted")
@@ -141,6 +146,11 @@ class VectorStream(RecordingStream):
 
     def take(self, result: Any) -> None:
         """What `env.step` returned."""
+        self.half_done = self.state == BUSY
+        self._take(result)
+        self.half_done = self._stepping = False
+
+    def _take(self, result: Any) -> None:
         try:
             observations, rewards, terminations, truncations, infos = result
             infos = {} if infos is None else infos
@@ -189,6 +199,8 @@ class VectorStream(RecordingStream):
 
     def discard(self, slot: int | None) -> None:
         """Give up a slot's running episode, or the one that just ended; without a slot all that run."""
+        if self.half_done:  # Ctrl-C left it so
+            self.end(reason="interrupted")
         was, self.state = self.state, BUSY  # until it is done, as in a reset
         try:
             if slot is None:
