@@ -105,7 +105,7 @@ class Kept(FakeTransport):
 
 def test_a_transport_goes_with_its_last_recording(tmp_path: Path) -> None:
     alive = []
-    for _ in range(3):
+    for _ in range(10):
         transport = Kept()
         alive.append(weakref.ref(transport))
         rec = Recorder("b", transport=transport, spool_dir=tmp_path)
@@ -113,7 +113,8 @@ def test_a_transport_goes_with_its_last_recording(tmp_path: Path) -> None:
         rec.close()
     del rec, transport
     gc.collect()
-    assert sum(one() is not None for one in alive) <= 1  # the last one is perhaps in a variable of the thread
+    # Each of the three threads may have the stream that it saw last in a variable.
+    assert sum(one() is not None for one in alive) <= 3
 
 
 def test_a_server_is_remembered_as_long_as_a_stream_uses_it(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ class EngineParts:
     ) -> Engine:
         limit = DeadLetterLimit(ratio=0.2, window=1_000, run=100)
         letters = LogDeadLetters(self.log, limit=limit.check, now_ms=lambda: 0)
+        self.generations.make(generation)
         pipeline = Pipeline(store or self.generations.open(generation), letters)
         limits = BlockLimits(rows=block_rows, read_bytes=20_000)
         return Engine(generation, pipeline, self.log, self.log, limits, limit)
