@@ -4,79 +4,27 @@ import asyncio
 import os
 import random
 import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-import httpx
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from support.cluster import Cluster, cluster, within
-from support.ingest_service import EVENTS, JSON
-from support.ingest_streams import BENCHMARK, LAYOUT, OTHER_SUBJECT, STREAM, StreamOfItems, new_record
+from support.cluster import Cluster, cluster
+from support.ingest_sender import Sender, create_benchmark
+from support.ingest_service import eventually
+from support.ingest_streams import LAYOUT, OTHER_SUBJECT, STREAM, StreamOfItems, new_record
 from tupli_ingest.adapters.kafka_reader import ThreadLog
-from tupli_schemas.catalog import CreateBenchmark, encode_command
-from tupli_schemas.events import EPISODES_TOPIC, encode_event
-from tupli_schemas.framing import Kind, encode_frame
-from tupli_schemas.ids import make_id
+from tupli_schemas.events import EPISODES_TOPIC
 
 
 @pytest.fixture
 def grown(tmp_path: Path) -> Iterator[Cluster]:
     with cluster(tmp_path) as made:
         yield made
-
-
-class Sender(threading.Thread):
-    """Sends streams one request after the other, and a request again until it is acknowledged."""
-
-    def __init__(self, url: str, number: int = 0) -> None:
-        super().__init__()
-        self.ended = threading.Event()
-        self.acknowledged: dict[bytes, int] = {}
-        self._number = number
-        self._http = httpx.Client(base_url=url, trust_env=False, timeout=10)
-
-    def run(self) -> None:
-        with self._http:
-            number = 1_000_000 * self._number
-            while not self.ended.is_set():
-                number += 1
-                self._send_stream(StreamOfItems(make_id(1_700_000_000_000 + number, number)))
-
-    def finish(self) -> dict[bytes, int]:
-        self.ended.set()
-        self.join()
-        return self.acknowledged
-
-    def _send_stream(self, stream: StreamOfItems) -> None:
-        for ordinal in (1, 2, 3):
-            stream.episode(ordinal, 30 * ordinal)
-        events = stream.events(cut=25)
-        for start in range(0, len(events), 3):
-            part = events[start : start + 3]
-            body = b"".join(encode_frame(Kind.EVENT, encode_event(event)) for event in part)
-            while not self._post(body):
-                if self.ended.wait(0.02):
-                    return
-            self.acknowledged[stream.stream] = part[-1].last
-            time.sleep(0.005)
-
-    def _post(self, body: bytes) -> bool:
-        try:
-            return self._http.post("/ingest/v1/events", content=body, headers=EVENTS).status_code == 200
-        except httpx.TransportError:
-            return False
-
-
-def create_benchmark(url: str) -> None:
-    body = encode_command(CreateBenchmark(command_id="create", benchmark=BENCHMARK, name="bench"))
-    answer = httpx.post(f"{url}/ingest/v1/commands", content=body, headers=JSON, trust_env=False, timeout=30)
-    assert answer.status_code == 200, answer.text
 
 
 def assert_visible(grown: Cluster, acknowledged: dict[bytes, int]) -> None:
@@ -164,7 +112,7 @@ def test_a_worker_that_is_told_to_end_does_so_within_ten_seconds(
 ) -> None:
     worker = grown.worker()
     with Load(url) as load:
-        within(30, lambda: bool(grown.shown().get(LAYOUT.table)))
+        eventually(lambda: bool(grown.shown().get(LAYOUT.table)), seconds=30)
         if store == "down":
             grown.clickhouse.fault(kind="code", code=159)
             time.sleep(1)

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +12,10 @@ import httpx
 import pytest
 
 from support.ingest_dump import dump
-from support.ingest_service import EVENTS, JSON, Service, eventually
-from support.ingest_streams import BENCHMARK, RowItem, StreamOfItems, started
+from support.ingest_sender import Sender, create_benchmark
+from support.ingest_service import EVENTS, Service, eventually
+from support.ingest_streams import RowItem, StreamOfItems, started
 from tupli_ingest.settings import IngestSettings
-from tupli_schemas.catalog import CreateBenchmark, encode_command
 from tupli_schemas.events import encode_event
 from tupli_schemas.framing import Kind, encode_frame
 from tupli_schemas.ids import id_text, make_id
@@ -74,53 +73,10 @@ def server(tmp_path: Path, free_port: int) -> Iterator[Process]:
     server.close()
 
 
-class Sender(threading.Thread):
-    """Sends streams one request after the other, and a request again until it is acknowledged."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__()
-        self.ended = threading.Event()
-        self.acknowledged: dict[bytes, int] = {}
-        self._http = httpx.Client(base_url=url, trust_env=False, timeout=5)
-
-    def run(self) -> None:
-        with self._http:
-            number = 0
-            while not self.ended.is_set():
-                number += 1
-                self._send_stream(StreamOfItems(make_id(1_700_000_000_000 + number, number)))
-
-    def _send_stream(self, stream: StreamOfItems) -> None:
-        for ordinal in (1, 2, 3):
-            stream.episode(ordinal, 30 * ordinal)
-        events = stream.events(cut=25)
-        for start in range(0, len(events), 3):
-            part = events[start : start + 3]
-            body = b"".join(encode_frame(Kind.EVENT, encode_event(event)) for event in part)
-            while not self._post(body):
-                if self.ended.wait(0.02):
-                    return
-            self.acknowledged[stream.stream] = part[-1].last
-            time.sleep(0.005)
-
-    def _post(self, body: bytes) -> bool:
-        try:
-            return self._http.post("/ingest/v1/events", content=body, headers=EVENTS).status_code == 200
-        except httpx.TransportError:
-            return False
-
-
-def create_benchmark(server: Process) -> None:
-    command = CreateBenchmark(command_id="create", benchmark=BENCHMARK, name="bench")
-    body = encode_command(command)
-    answer = httpx.post(f"{server.url}/ingest/v1/commands", content=body, headers=JSON, trust_env=False)
-    assert answer.status_code == 200
-
-
 @pytest.mark.timeout(300)
 def test_killed_at_any_moment_nothing_acknowledged_is_lost_or_doubled(server: Process) -> None:
     server.start()
-    create_benchmark(server)
+    create_benchmark(server.url)
     sender = Sender(server.url)
     sender.start()
     for pause in (1.1, 0.3, 0.7):
@@ -171,7 +127,7 @@ def heavy_stream(number: int) -> bytes:
 @pytest.mark.timeout(300)
 def test_a_full_disk_acknowledges_nothing_and_recovers(server: Process) -> None:
     server.start(prelude=SMALL_DISK.format(server.folder))
-    create_benchmark(server)
+    create_benchmark(server.url)
     accepted = 0
     with httpx.Client(base_url=server.url, trust_env=False, timeout=30) as http:
         for number in range(1, 40):

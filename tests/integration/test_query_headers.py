@@ -1,6 +1,6 @@
 """Headers of any size through the real engine: read in portions, sent in parts, every one of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -132,22 +132,27 @@ def test_the_store_measures_a_header_as_it_writes_it(large: tuple[ChdbReader, St
     assert kind == "MATERIALIZED"
 
 
+def deleting(fill: StoreFill, episode: bytes) -> Callable[[StoreReader, Plan], Iterator[EpisodePage]]:
+    """The pages of a dataset; the episode is deleted before each is read."""
+    whole = datasets.pages
+
+    def pages(reader: StoreReader, made: Plan) -> Iterator[EpisodePage]:
+        for page in whole(reader, made):
+            fill.command(
+                f"INSERT INTO {fill.database}.deletions (kind, id, subject, deleted_at, version) "
+                f"SELECT 'episode', episode, owner, 1, 1 FROM {fill.database}.episodes "
+                f"WHERE episode = unhex('{episode.hex()}')"
+            )
+            yield page
+
+    return pages
+
+
 def test_an_episode_that_is_gone_behind_the_listing_is_a_conflict(
     store: tuple[ChdbReader, StoreFill], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, fill = store
-    pages = datasets.pages
-
-    def late(reader: StoreReader, made: Plan) -> Iterator[EpisodePage]:
-        for page in pages(reader, made):
-            fill.command(
-                f"INSERT INTO {fill.database}.deletions (kind, id, subject, deleted_at, version) "
-                f"SELECT 'episode', episode, owner, 1, 1 FROM {fill.database}.episodes "
-                f"WHERE episode = unhex('{EPISODES[-1].id.hex()}')"
-            )
-            yield page
-
-    monkeypatch.setattr(datasets, "pages", late)
+    monkeypatch.setattr(datasets, "pages", deleting(fill, EPISODES[-1].id))
     with pytest.raises(Conflict, match="read it again"):
         TupliDataset(StorageOver(reader)).load()
     assert len(TupliDataset(StorageOver(reader)).load().episodes) == len(EPISODES) - 1
@@ -171,20 +176,9 @@ def test_an_episode_that_is_deleted_while_a_filter_reads_is_told(
 ) -> None:
     """Its rows may be gone, and a filter would hide that; the deletion of another one is nobody's trouble."""
     reader, fill = store
-    whole = datasets.pages
-
-    def late(reader: StoreReader, made: Plan) -> Iterator[EpisodePage]:
-        for page in whole(reader, made):
-            fill.command(
-                f"INSERT INTO {fill.database}.deletions (kind, id, subject, deleted_at, version) "
-                f"SELECT 'episode', episode, owner, 1, 1 FROM {fill.database}.episodes "
-                f"WHERE episode = unhex('{EPISODES[ordinal - 1].id.hex()}')"
-            )
-            yield page
-
     data = TupliDataset(StorageOver(reader)).with_tuple_filter(F("step") >= 0)
     kept = data.with_episode_filter(F("n") < 4)
-    monkeypatch.setattr(datasets, "pages", late)
+    monkeypatch.setattr(datasets, "pages", deleting(fill, EPISODES[ordinal - 1].id))
     if ordinal < 4:
         with pytest.raises(Conflict, match="read it again"):
             kept.to_numpy(["step"])

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import httpx
 
 from support.clickhouse_process import ClickHouse, own_clickhouse
 from support.ingest_dump import dump
+from support.ingest_service import eventually
 from support.kafka_broker import shared_broker
 from support.server_process import free_port
 from tupli_ingest.adapters.clickhouse_client import ClickHouseClient
@@ -136,7 +136,7 @@ class Cluster:
             except httpx.TransportError:
                 return False
 
-        within(60, is_ready)
+        eventually(is_ready, seconds=60)
         return url
 
     def lags(self) -> list[int]:
@@ -147,7 +147,7 @@ class Cluster:
 
     def settled(self, seconds: float = 60) -> None:
         """When the workers have committed all that the log has."""
-        within(seconds, lambda: not any(self.lags()))
+        eventually(lambda: not any(self.lags()), seconds)
 
     @property
     def readers(self) -> list[KafkaReader]:
@@ -229,11 +229,3 @@ def cluster(folder: Path, *, partitions: int = 4, **more: str) -> Iterator[Clust
             yield made
         finally:
             made.close()
-
-
-def within(seconds: float, condition: object) -> None:
-    """Wait until the condition holds."""
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.1)

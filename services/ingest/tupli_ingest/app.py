@@ -130,12 +130,7 @@ class IngestParts:
         return self.generations.open(generation, client=self._new_client())
 
     def _dead_letters(self) -> tuple[LogDeadLetters, DeadLetterLimit]:
-        settings = self.settings
-        limit = DeadLetterLimit(
-            ratio=settings.dead_letter_ratio,
-            window=settings.dead_letter_window,
-            run=settings.dead_letter_run,
-        )
+        limit = dead_letter_limit(self.settings)
         return LogDeadLetters(self.log, limit=limit.check, now_ms=self._now_ms), limit
 
     def _open(self, generation: int, *, start: int | None) -> Opened:
@@ -215,6 +210,15 @@ class IngestParts:
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1_000)
+
+
+def dead_letter_limit(settings: IngestSettings) -> DeadLetterLimit:
+    """The limit that one processor keeps."""
+    return DeadLetterLimit(
+        ratio=settings.dead_letter_ratio,
+        window=settings.dead_letter_window,
+        run=settings.dead_letter_run,
+    )
 
 
 def linger_of(shortest_ms: int, lag: int) -> int:

@@ -8,7 +8,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeVar
 
 import structlog
@@ -21,7 +21,7 @@ from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.adapters.kafka_log import KafkaLog, ProducerLimits
 from tupli_ingest.adapters.kafka_reader import ThreadLog
 from tupli_ingest.adapters.log_dead_letters import LogDeadLetters
-from tupli_ingest.app import build_router, framed_app
+from tupli_ingest.app import build_router, dead_letter_limit, framed_app
 from tupli_ingest.core.errors import LogUnavailable, Unavailable
 from tupli_ingest.core.pipeline import Pipeline
 from tupli_ingest.core.ports import EpisodeStore, StoredStream
@@ -66,12 +66,7 @@ class ClusterParts:
 
     def dead_letters(self) -> tuple[LogDeadLetters, DeadLetterLimit]:
         """A place for dead letters, and the limit that it keeps."""
-        settings = self.settings
-        limit = DeadLetterLimit(
-            ratio=settings.dead_letter_ratio,
-            window=settings.dead_letter_window,
-            run=settings.dead_letter_run,
-        )
+        limit = dead_letter_limit(self.settings)
         return LogDeadLetters(self.log, limit=limit.check, now_ms=now_ms), limit
 
     def open_store(self) -> EpisodeStore:
@@ -106,11 +101,6 @@ class WorkerParts(ClusterParts):
         )
         self.ended = ""
         self.engine = FaustEngine(kafka, f"g{self.generation}", self.writer.put, on_end=self._on_end)
-        self.readiness = Readiness(
-            lambda: True,
-            self.open_store(),
-            {"projector": self.projector, "writer": self.writer, "eraser": self.eraser},
-        )
 
     async def run(self, stop: asyncio.Event) -> str:
         """Work until `stop` is set or something ends it; what ended it, empty for `stop`."""
@@ -120,7 +110,7 @@ class WorkerParts(ClusterParts):
         structlog.get_logger("tupli_ingest.worker").info("works", generation=self.generation)
         try:
             while not stop.is_set() and not (why := self._why_it_ends()):
-                await asyncio.wait([asyncio.ensure_future(stop.wait())], timeout=POLL_SECONDS)
+                await _is_set_within(stop, POLL_SECONDS)
         finally:
             await self._stop()
         return "" if stop.is_set() else why
@@ -216,9 +206,11 @@ async def once_available(make: Callable[[], P], stop: asyncio.Event) -> P | None
             return await asyncio.to_thread(make)
         except Unavailable as error:
             log.warning("waiting", reason=str(error))
-        with_timeout = asyncio.wait_for(stop.wait(), 2 * POLL_SECONDS)
-        try:
-            await with_timeout
-        except TimeoutError:
-            continue
+        await _is_set_within(stop, 2 * POLL_SECONDS)
     return None
+
+
+async def _is_set_within(event: asyncio.Event, seconds: float) -> None:
+    """Wait for the event, for so long at most."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)

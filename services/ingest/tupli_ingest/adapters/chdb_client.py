@@ -8,21 +8,17 @@ import clickhouse_connect
 import pyarrow as pa
 
 from tupli_ingest.adapters.allocators import release_free_memory
+from tupli_ingest.adapters.clickhouse_driver import READ_SETTINGS, DriverClient, write_stream
 from tupli_ingest.adapters.clickhouse_errors import translated
 from tupli_schemas.tables import FINAL_SETTINGS, INSERT_SETTINGS
 
 RELEASE_BYTES: Final = 8 * 1024 * 1024
-BATCH_BYTES: Final = 4 * 1024 * 1024
 # A file that is mapped counts as ours.
 _FILE_SETTINGS: Final[dict[str, Any]] = INSERT_SETTINGS | {"storage_file_read_method": "'pread'"}
 _INSERT_CLAUSE: Final = ", ".join(f"{name} = {value}" for name, value in _FILE_SETTINGS.items())
-_READ_SETTINGS: Final[dict[str, Any]] = {
-    "output_format_arrow_string_as_string": 0,  # text columns hold bytes that need not be UTF-8
-    "output_format_arrow_fixed_string_as_fixed_byte_array": 1,
-}
 
 
-class ChdbClient:
+class ChdbClient(DriverClient):
     """Statements and inserts on one chDB handle; calls from several threads take turns.
 
     Raises:
@@ -32,27 +28,13 @@ class ChdbClient:
     def __init__(self, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         with translated():
-            self._client = clickhouse_connect.get_client(interface="chdb", path=str(path))
+            self._handle = clickhouse_connect.get_client(interface="chdb", path=str(path))
         self._inserted = 0
-
-    def command(self, sql: str, settings: dict[str, Any] | None = None) -> None:
-        """Run a statement that answers nothing.
-
-        Raises:
-            StoreUnavailable: It failed.
-        """
-        with translated():
-            self._client.command(sql, settings=settings)
-
-    def column(self, sql: str) -> list[str]:
-        """The first column of a query's answer, as text."""
-        with translated():
-            return [str(row[0]) for row in self._client.query(sql).result_rows]
 
     def table(self, sql: str) -> pa.Table:
         """A query's whole answer, read with the pinned settings of FINAL; text and bytes as binary."""
         with translated():
-            return self._client.query_arrow(sql, settings=_READ_SETTINGS | FINAL_SETTINGS, use_strings=False)
+            return self._client.query_arrow(sql, settings=READ_SETTINGS | FINAL_SETTINGS, use_strings=False)
 
     def insert(self, database: str, table: str, rows: pa.Table) -> None:
         """Insert rows, synced to disk on return.
@@ -68,9 +50,7 @@ class ChdbClient:
             self.release_memory()
         with translated(), tempfile.NamedTemporaryFile(prefix="tupli-insert-") as file:
             # The engine reads such a file batch by batch; clickhouse-connect would hold the rows twice more.
-            batch_rows = max(BATCH_BYTES * rows.num_rows // max(rows.nbytes, 1), 1)
-            with pa.ipc.new_stream(file.name, rows.schema) as stream:
-                stream.write_table(rows, max_chunksize=batch_rows)
+            write_stream(file.name, rows)
             columns = ", ".join(f"`{name}`" for name in rows.schema.names)
             path = file.name.replace("\\", "\\\\").replace("'", "\\'")
             self._client.command(
@@ -87,3 +67,7 @@ class ChdbClient:
     def close(self) -> None:
         """Close the handle."""
         self._client.close()
+
+    @property
+    def _client(self) -> Any:
+        return self._handle

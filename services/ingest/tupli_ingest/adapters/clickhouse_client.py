@@ -9,15 +9,11 @@ from clickhouse_connect.driver import httputil
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from tupli_ingest.adapters.clickhouse_driver import READ_SETTINGS, DriverClient, write_stream
 from tupli_ingest.adapters.clickhouse_errors import translated
 from tupli_schemas.tables import FINAL_SETTINGS, INSERT_SETTINGS
 
-BATCH_BYTES: Final = 4 * 1024 * 1024
-_READ_SETTINGS: Final[dict[str, Any]] = {
-    "output_format_arrow_string_as_string": 0,  # text columns hold bytes that need not be UTF-8
-    "output_format_arrow_fixed_string_as_fixed_byte_array": 1,
-    "output_format_arrow_compression_method": "none",
-}
+_READ_SETTINGS: Final = READ_SETTINGS | {"output_format_arrow_compression_method": "none"}
 
 
 class ClickHouseConnection(BaseSettings):
@@ -61,7 +57,7 @@ class ClickHouseConnection(BaseSettings):
         }
 
 
-class ClickHouseClient:
+class ClickHouseClient(DriverClient):
     """Statements and inserts on one server; used by any number of threads.
 
     It connects when it is first used, so that a service starts while the server is away.
@@ -70,20 +66,6 @@ class ClickHouseClient:
     def __init__(self, connection: ClickHouseConnection) -> None:
         self._options = connection.options()
         self._made: Any = None
-
-    def command(self, sql: str, settings: dict[str, Any] | None = None) -> None:
-        """Run a statement that answers nothing.
-
-        Raises:
-            StoreUnavailable: It failed.
-        """
-        with translated():
-            self._client.command(sql, settings=settings)
-
-    def column(self, sql: str) -> list[str]:
-        """The first column of a query's answer, as text."""
-        with translated():
-            return [str(row[0]) for row in self._client.query(sql).result_rows]
 
     def table(self, sql: str) -> pa.Table:
         """A query's whole answer, read with the pinned settings of FINAL; text and bytes as binary."""
@@ -99,10 +81,8 @@ class ClickHouseClient:
             StoreFull: No space.
             StoreUnavailable: Anything else; the same rows may be tried again.
         """
-        batch_rows = max(BATCH_BYTES * rows.num_rows // max(rows.nbytes, 1), 1)
         sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, rows.schema) as stream:
-            stream.write_table(rows, max_chunksize=batch_rows)
+        write_stream(sink, rows)
         with translated():
             self._client.raw_insert(
                 f"{database}.{table}",

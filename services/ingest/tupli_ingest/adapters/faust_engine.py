@@ -81,11 +81,6 @@ class FaustEngine:
         self._threads.shutdown(wait=False, cancel_futures=True)
         await self._app.stop()
 
-    @property
-    def assignment(self) -> list[int]:
-        """The partitions that this member has."""
-        return sorted(place.partition for place in self._app.assignor.assigned_actives())
-
     def lags(self) -> dict[int, int]:
         """Records of each partition that are not committed, as far as the broker's last answers tell."""
         consumer: Any = self._app.consumer

@@ -62,7 +62,6 @@ class KafkaLog:
         self._closing = False
         self._log = structlog.get_logger("tupli_ingest.kafka_log")
         self.in_flight_bytes = 0
-        self.remade = 0
 
     async def start(self) -> None:
         """Connect.
@@ -100,7 +99,7 @@ class KafkaLog:
 
     async def _send(self, topic: str, keys: Sequence[bytes], values: Sequence[bytes]) -> list[Position]:
         producer, named = await self._connected(), self._connection.named(topic)
-        with _translated():
+        with translated():
             try:
                 coming = []
                 for key, value in zip(keys, values, strict=True):
@@ -132,7 +131,7 @@ class KafkaLog:
             return self._producer
 
     async def _made(self) -> AIOKafkaProducer:
-        with _translated():
+        with translated():
             producer = AIOKafkaProducer(
                 **self._connection.options(),
                 enable_idempotence=True,
@@ -156,7 +155,6 @@ class KafkaLog:
             if self._producer != producer:
                 return  # another request has seen to it
             self._producer = None
-            self.remade += 1
         self._log.warning("the producer is made anew", error=f"{type(error).__name__}: {error}")
         with contextlib.suppress(KafkaError, OSError):  # it is broken; its futures tell what it still had
             await producer.stop()
@@ -173,7 +171,7 @@ async def _all(coming: Sequence["asyncio.Future[RecordMetadata]"]) -> list[Recor
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Turn Kafka's errors into the port's."""
     try:
         yield

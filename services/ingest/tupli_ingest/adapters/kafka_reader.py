@@ -9,7 +9,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer
@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
-from tupli_ingest.adapters.kafka_log import LOG_GENERATION, KafkaLog
+from tupli_ingest.adapters.kafka_log import LOG_GENERATION, KafkaLog, translated
 from tupli_ingest.core.errors import LogUnavailable
 from tupli_schemas.records import NewRecord, Position, Record
 
@@ -135,7 +135,7 @@ class KafkaReader:
         return consumer
 
     def _call(self, work: Coroutine[Any, Any, T], patience: float = 0.0) -> T:
-        with _translated():
+        with translated():
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
             try:
                 return future.result(CALL_SECONDS + patience)
@@ -219,12 +219,3 @@ def record_of(found: ConsumerRecord, generation: int) -> Record:
     """A record of what a consumer gives; `error` is set for what is none of ours."""
     position = Position(generation, found.partition, found.offset)
     return Record.read(position, found.key or b"", found.value or b"")
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """Turn Kafka's errors into the port's."""
-    try:
-        yield
-    except (KafkaError, OSError, TimeoutError, AssertionError) as error:
-        raise LogUnavailable(f"the log does not answer ({type(error).__name__})") from error

@@ -66,7 +66,6 @@ class BlockWriter(Worker):
         self._pipeline: Pipeline | None = None
         self._generation = -1
         self.progress_at = time.monotonic()
-        self.blocks = 0
 
     def put(self, generation: int, records: Sequence[Record], written: Callable[[], None]) -> None:
         """Take what was delivered; waits while too much waits already. Used by one thread at a time.
@@ -115,7 +114,6 @@ class BlockWriter(Worker):
             self._waiting_bytes -= sum(delivery.size for delivery in block)
             self._changed.notify_all()
         self.progress_at = time.monotonic()
-        self.blocks += 1
         for delivery in block:
             delivery.written()
 
