@@ -171,7 +171,7 @@ def test_an_end_with_which_a_spool_is_full_is_kept(env: Any, full: Make) -> None
 
 
 def vector(mode: AutoresetMode, *envs: Texts) -> Any:
-    return SyncVectorEnv([lambda env=env: env for env in envs], autoreset_mode=mode)  # type: ignore[misc]
+    return SyncVectorEnv([lambda env=env: env for env in envs], autoreset_mode=mode)  # type: ignore[misc]  # bound at once
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -29,14 +29,14 @@ class Adoption:
 
     def given_up(self) -> list[DeadJob]:
         """Streams that cannot be delivered now, where others wait for their places: they stay in the spool."""
-        self._taken = [job for job in self._taken if not (job.done.is_set() or job.left)]
+        self._leave_out_what_is_over()
         if self.over or len(self._taken) < AT_ONCE:
             return []
         return [job for job in self._taken if job.blocked or job.backoff.failures]
 
     def taken_over(self) -> list[DeadJob]:
         """As many further streams as there are places."""
-        self._taken = [job for job in self._taken if not (job.done.is_set() or job.left)]
+        self._leave_out_what_is_over()
         taken: list[DeadJob] = []
         while not self.over and len(self._taken) + len(taken) < AT_ONCE:
             job = next(self._waiting, None)
@@ -49,3 +49,6 @@ class Adoption:
             tell(f"in the spool {self._root}, {problem}")
         self._problems.clear()
         return taken
+
+    def _leave_out_what_is_over(self) -> None:
+        self._taken = [job for job in self._taken if not (job.done.is_set() or job.left)]

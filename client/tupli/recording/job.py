@@ -117,7 +117,7 @@ class StreamJob:
 
     def is_due(self, now: float) -> bool:
         """Whether something should be sent now."""
-        if now < self.backoff.not_before or (self.blocked and not self._may_be_known_again()):
+        if now < self.backoff.not_before or (self.blocked and not self._may_be_known_again):
             return False
         if self._unsent or (self.ended and not self.done.is_set()):
             return True
@@ -192,13 +192,11 @@ class StreamJob:
                 f"(was it deleted, or is this another server?); the stream stays in {self.path}"
             )
 
+    @property
     def _may_be_known_again(self) -> bool:
         """Whether to ask once more, after a while: the server with the benchmark may be back at its address."""
         benchmark = self.manifest.benchmark
-        if self._stranded or not (benchmark.resolved and benchmark.refused):
-            return False
-        self.manifest = self.manifest.with_benchmark(replace(benchmark, refused=""))
-        return True
+        return benchmark.resolved and bool(benchmark.refused) and not self._stranded
 
     def resolve_benchmark(self) -> bool:
         """Create or find the benchmark, once; false when the server refuses it.
@@ -208,6 +206,8 @@ class StreamJob:
         """
         benchmark = self.manifest.benchmark
         if benchmark.resolved:
+            if benchmark.refused:  # by another server, perhaps: this one says it once more
+                self.manifest = self.manifest.with_benchmark(replace(benchmark, refused=""))
             return True
         command = CreateBenchmark(
             command_id=benchmark.command_id,

@@ -189,22 +189,17 @@ class SingleStream(RecordingStream):
 
     def deactivate(self, reason: str = "paused") -> None:
         """See `RecordingStream.deactivate`; from the metadata callback, after the step that it is called for."""
-        if self._later is not None:
-            self._later.append(partial(self.deactivate, reason))
-            return
-        super().deactivate(reason)
+        if not self._waits(partial(self.deactivate, reason)):
+            super().deactivate(reason)
 
     def rebind(self, benchmark: BenchmarkState) -> None:
         """See `RecordingStream.rebind`; from the metadata callback, after the step that it is called for."""
-        if self._later is not None:
-            self._later.append(partial(self.rebind, benchmark))
-            return
-        super().rebind(benchmark)
+        if not self._waits(partial(self.rebind, benchmark)):
+            super().rebind(benchmark)
 
     def discard(self) -> None:
         """Give up the running episode, or the one that just ended."""
-        if self._later is not None:
-            self._later.append(self.discard)
+        if self._waits(self.discard):
             return
         try:
             if self.episodes[0] or self._held is not None:
@@ -430,6 +425,13 @@ class SingleStream(RecordingStream):
         writer = self.writer
         room = writer.row < writer.limit - 1
         self.state = RUN if self.short_way and room and not self.extra else CAREFUL
+
+    def _waits(self, word: Callable[[], None]) -> bool:
+        """Whether this is asked for by the metadata callback: then it waits for the step to be written."""
+        if self._later is None:
+            return False
+        self._later.append(word)
+        return True
 
     def _called(self, *result: Any) -> list[Callable[[], None]]:
         """Call the metadata callback; what it wants done with the episode, for when the step is written."""

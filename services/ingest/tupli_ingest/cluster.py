@@ -58,20 +58,17 @@ class ClusterParts:
         self.client = ClickHouseClient(clickhouse)
         self.generations = Generations(self.client, max_step_tables=settings.max_step_tables)
         self.generation = self.generations.serving()
-        self.log = ThreadLog(kafka)
+        self.store: EpisodeStore = self.generations.open(self.generation)
+        self.log = ThreadLog(kafka)  # last: it has a thread
         letters, _ = self.dead_letters()
         self.projector = Projector(
-            self.log, self.log, letters, self.open_store(), self.generation, retry_max_s=settings.retry_max_s
+            self.log, self.log, letters, self.store, self.generation, retry_max_s=settings.retry_max_s
         )
 
     def dead_letters(self) -> tuple[LogDeadLetters, DeadLetterLimit]:
         """A place for dead letters, and the limit that it keeps."""
         limit = dead_letter_limit(self.settings)
         return LogDeadLetters(self.log, limit=limit.check, now_ms=now_ms), limit
-
-    def open_store(self) -> EpisodeStore:
-        """The serving generation's store."""
-        return self.generations.open(self.generation)
 
     def close(self) -> None:
         """Let go of everything."""
@@ -88,11 +85,11 @@ class WorkerParts(ClusterParts):
     ) -> None:
         super().__init__(settings, kafka, clickhouse)
         self.eraser = Eraser(
-            self.open_store(), self.generation, self.projector.is_deleted, retry_max_s=settings.retry_max_s
+            self.store, self.generation, self.projector.is_deleted, retry_max_s=settings.retry_max_s
         )
         self.projector.on_deleted = self.eraser.look_for
         letters, limit = self.dead_letters()
-        store = WatchedStore(self.open_store(), self.eraser.written)
+        store = WatchedStore(self.store, self.eraser.written)
         self.writer = BlockWriter(
             lambda: Pipeline(store, letters),
             WriterLimits(settings.block_bytes, settings.block_rows),
@@ -159,7 +156,7 @@ class GatewayParts(ClusterParts):
             identify=identify,
             linger_ms=lambda: settings.linger_ms,
         )
-        self._view = self.open_store()
+        self._view = self.store
         self._view_lock = threading.Lock()
         self._looked_at = time.monotonic()
         router.include_router(streams_router(self._load_stream))
