@@ -90,6 +90,22 @@ def test_recordings_are_published_as_they_come(storage: TupliAPIClient, tmp_path
     assert {header.published_in for header in headers} == {("lab",)}
 
 
+def test_what_records_in_one_line_has_the_words_of_a_benchmark(
+    storage: TupliAPIClient, tmp_path: Path
+) -> None:
+    with tupli.record(make("cartpole"), "one-line", url=storage.address, spool_dir=tmp_path) as env:
+        env.reset()
+        stored = env.store("stored-later")
+        env.publish("lab")
+        play(env, 20, 5)
+    (header,) = [one for one in storage.list_benchmarks() if one.id == stored]
+    assert header.published_in == ("lab",)
+    assert tupli.dataset("stored-later", storage=storage).preview()
+    env.unpublish("lab")
+    env.delete()
+    assert stored not in {one.id for one in storage.list_benchmarks()}
+
+
 def test_many_episodes_are_recorded_at_once(storage: TupliAPIClient) -> None:
     def episode(n: int, **members: Any) -> Episode:
         tuples = [RLTuple(np.full(3, i, np.float32), i % 2, 1.0, terminal=i == n) for i in range(n + 1)]

@@ -210,6 +210,29 @@ def test_what_does_not_fit_aborts_and_the_next_episode_has_a_schema_of_its_own(
     assert len(second.actions) == 1
 
 
+@pytest.mark.parametrize("careful", [False, True])
+def test_a_final_observation_that_does_not_fit_is_left_out_and_told(
+    tmp_path: Path,
+    careful: bool,  # noqa: FBT001 -- a case
+) -> None:
+    transport = FakeTransport()
+    rec = Recorder("any", transport=transport, spool_dir=tmp_path)
+    if careful:
+        rec.extra(logprob=0.5)
+    rec.start([1, 2])
+    rec.step(1, [2, 3], 1.0, False, False)
+    with pytest.warns(TupliWarning, match="final observation is not recorded: float64 does not fit int64"):
+        rec.step(2, [4.5, 5], 1.0, True, False)
+    rec.start([4.5, 6])
+    rec.step(1, [2, 3], 1.0, True, False)
+    rec.close()
+    first, second = recorded_runs(transport.events)
+    assert (len(first.actions), len(first.observations)) == (2, 2)
+    assert first.end is not None
+    assert first.end.terminated
+    assert second.observations == [[4.5, 6.0], [2.0, 3.0]]
+
+
 def test_a_new_schema_in_the_same_stream(setup: Setup) -> None:
     rec = Recorder("any", transport=setup.transport, spool_dir=setup.folder)
     rec.start(np.zeros(2))

@@ -26,6 +26,10 @@ LARGE = 8_192
 """Values of an observation, so that the steps fill several segments."""
 
 
+class Killed(BaseException):
+    """The process ends here."""
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     with dead_spool(tmp_path / "spool") as path:
@@ -205,6 +209,49 @@ def test_a_damaged_segment_and_those_behind_it_are_kept(large: Path) -> None:
     (kept,) = unproven(aside(large))
     assert (kept.rows, "cut short" in kept.why) == (sum(rows[2:]), True)
     assert len(list(aside(large).glob("*.seg"))) == sum(count > 0 for count in rows[1:])  # no spare
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_what_is_behind_a_missing_segment_is_kept(number: int, large: Path) -> None:
+    rows = cover(large)
+    (large / f"{number:08d}.seg").unlink()
+    transport = FakeTransport()
+    report = flush_dead(root_of(large), transport)
+    assert f"segment {number} is missing" in report.problems[0]
+    taken = [len(run.actions) for run in recorded_runs(transport.events)]
+    assert taken == rows[: number - 1]
+    (kept,) = unproven(aside(large))
+    assert kept.rows == sum(rows[number:])
+    assert not large.exists()
+
+
+def test_killed_while_files_are_put_aside_another_flush_glues_nothing(
+    large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each removal of a file; the next flush puts aside what is left."""
+    rows = cover(large)
+    with (large / "00000002.seg").open("r+b") as file:
+        file.write(bytes(8))
+    real = Path.unlink
+    transport = FakeTransport()
+
+    def killed(file: Path, **_: Any) -> None:
+        real(file, missing_ok=True)
+        if file.suffix == ".seg":
+            raise Killed
+
+    for _ in range(sum(count > 0 for count in rows[1:])):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", killed)
+            with pytest.raises(Killed):
+                flush_dead(root_of(large), transport)
+        assert transport.events == []
+    flush_dead(root_of(large), transport)
+    run = only_run(transport)
+    assert [int(observation[0]) for observation in run.observations] == list(range(rows[0]))
+    assert run.end is None
+    kept = {file.name for file in aside(large).glob("*.seg")}
+    assert kept == {f"{large.name}-{n:08d}.seg" for n, count in enumerate(rows, 1) if n > 1 and count}
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "state.json"])

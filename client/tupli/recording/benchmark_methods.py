@@ -14,6 +14,8 @@ from tupli.errors import InvalidInput, UntrustedEnvironment
 from tupli.names import checked_name
 from tupli.recording.describe import describe
 from tupli.spool.manifest import BenchmarkState
+from tupli.transport.base import Transport
+from tupli.transport.http import HttpTransport
 from tupli_schemas.catalog import GLOBAL_SCOPE
 from tupli_schemas.errors import ContractError
 from tupli_schemas.filter_tree import FilterEQ
@@ -135,6 +137,8 @@ class BenchmarkMethods:
 
     @property
     def _storage(self) -> _Storage:
+        if self.storage is None:
+            self.storage = _storage_of(self._stream.config.transport)
         storage: _Storage = self.storage
         return storage
 
@@ -143,6 +147,21 @@ class BenchmarkMethods:
         if self.id is None:
             raise InvalidInput("the environment is not stored yet: call store(name) first", place="benchmark")
         return self.id
+
+
+def _storage_of(transport: Transport) -> Any:
+    """The storage on the server that is recorded to.
+
+    Raises:
+        InvalidInput: It is not reached by HTTP.
+    """
+    if not isinstance(transport, HttpTransport):
+        raise InvalidInput(
+            "this recording knows no storage; set one: env.storage = TupliAPIClient()", place="storage"
+        )
+    from tupli.storage import TupliAPIClient  # noqa: PLC0415 -- most recordings have no use for it
+
+    return TupliAPIClient(transport.address)
 
 
 def kwargs_of(descriptor: Descriptor) -> dict[str, Any]:

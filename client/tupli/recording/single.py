@@ -365,7 +365,10 @@ class SingleStream(RecordingStream):
         self.state = IDLE
         self._gap = OVER
         self.wake()
-        if problem is not None:
+        if isinstance(problem, SchemaMismatch):
+            self.schema = self.structures = None  # the next episode gets a step schema of its own
+            self.warn(f"an episode's final observation is not recorded: {problem}", once=str(problem))
+        elif problem is not None:
             raise problem
 
     def _stop_at(self, observation: Any, full: SpoolFull) -> None:

@@ -101,7 +101,7 @@ class RecordingStream(abc.ABC):
         self.extra: dict[str, Any] = {}
         """Facts for the step to come."""
         self.half_done = False
-        """Whether what a step led to is being written."""
+        """Whether rows or ends are being written that stand for nothing before they are all published."""
 
     def forked(self) -> None:
         """In a forked child: the stream is the parent's. The next reset begins one of the child's own."""
@@ -225,7 +225,7 @@ class RecordingStream(abc.ABC):
             self.abort_open(reason, discarded=discarded)
         except Exception as error:  # noqa: BLE001 - the recorder's edge: the run goes on, see `failed`
             self.failed(error)
-        self.state, self.half_done = IDLE, False
+        self.state = IDLE
 
     def _leave_stream(self) -> None:
         self._earlier += self.jobs[len(self._earlier) :]
@@ -314,6 +314,7 @@ class RecordingStream(abc.ABC):
         state = (self.episodes.copy(), self._ordinal)
         self.writer.publish(state)
         self._committed = state
+        self.half_done = False
 
     def rollback(self) -> None:
         """Forget what was written since the last `publish`: an interrupted or failed step."""
@@ -326,6 +327,7 @@ class RecordingStream(abc.ABC):
                 self.schema = self.structures = None  # the next episode gets a step schema of its own
             if self._entered is not segment:
                 self._tell_entered()
+        self.half_done = False
 
     def put_start(self, slot: int, *, seed: Any, options: Any, reset_info: bytes, started_at: int) -> None:
         """Append an episode's start; its first observation is at the slot's row of the next block.
@@ -407,6 +409,7 @@ class RecordingStream(abc.ABC):
             self.rollback()
         if not any(self.episodes):
             return
+        self.half_done = True
         writer, now = self.writer, time.time_ns()
         row, end = writer.row, writer.row + self.slots
         columns = writer.segment.columns
@@ -423,7 +426,7 @@ class RecordingStream(abc.ABC):
         self, slot: int, metadata: Mapping[str, Any], *, discarded: bool = False, episode: int | None = None
     ) -> None:
         """Say something of an episode that has ended: the slot's last one. Of one that is not recorded nothing."""
-        if self.half_done:  # what Ctrl-C left of a step must not be published with it
+        if self.half_done:  # what Ctrl-C left must not be published with it
             self.end(reason="interrupted")
         episode = self.subjects.current[slot] if episode is None else episode
         if not episode:

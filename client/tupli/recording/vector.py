@@ -256,6 +256,7 @@ class VectorStream(RecordingStream):
             self._held = Held(copy.deepcopy(observations), starts, time.time_ns())
             self.state = FIRST
             return
+        self.half_done = True
         self._put_block(leaves)
         self._put_starts(starts, time.time_ns())
         self.publish()
@@ -483,6 +484,7 @@ class VectorStream(RecordingStream):
         if open_ == {i for i in range(self.slots) if self.episodes[i]}:
             self.abort_open(reason, discarded=discarded)
             return
+        self.half_done = True
         now, row = time.time_ns(), self.writer.row
         end = row + self.slots
         old = self.writer.segment

@@ -79,15 +79,20 @@ def _loss(manifest: Manifest, doubts: list[Doubt], unproven: Path) -> str:
 
 
 def _chain(path: Path, state: StreamState, manifest: Manifest) -> tuple[list[Segment], list[Doubt]]:
-    """The segments from the state's on, to the first that is not closed; spares behind it are removed."""
+    """The segments from the state's on, to the first that is not closed; spares behind it are removed.
+
+    What is behind a missing or damaged one is in doubt: nobody knows its numbers.
+    """
     chain: list[Segment] = []
     over = False
     files = sorted(path.glob("*.seg"))
     for index, file in enumerate(files):
-        number = int(file.stem)
+        number, expected = int(file.stem), state.segment + len(chain)
         if number < state.segment or (over and manifest.owner.from_this_boot):
             file.unlink(missing_ok=True)
             continue
+        if number != expected:
+            return chain, damaged(files[index:], f"segment {expected} is missing")
         try:
             segment = Segment.open(file)
         except SegmentError as error:

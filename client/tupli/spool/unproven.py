@@ -129,11 +129,14 @@ def set_aside(folder: Path, path: Path, manifest: Manifest, doubts: list[Doubt])
         "state": orjson.loads(state.read_bytes()) if state.exists() else None,
     }
     write_json(about, told)
-    for doubt in doubts:
-        for file in (sums_path(doubt.file), doubt.file):
-            _keep(file, folder / f"{manifest.stream}-{file.name}")
-            if doubt.whole:
-                file.unlink(missing_ok=True)
+    files = [(doubt, file) for doubt in doubts for file in (sums_path(doubt.file), doubt.file)]
+    for _, file in files:
+        _keep(file, folder / f"{manifest.stream}-{file.name}")
+    for doubt, file in reversed(
+        files
+    ):  # the first goes last: as long as one is here, the first is, and is judged again
+        if doubt.whole:
+            file.unlink(missing_ok=True)
 
 
 def unproven(folder: Path) -> Iterator[Unproven]:

@@ -101,6 +101,11 @@ def test_publish_and_delete_name_the_benchmark() -> None:
         wrapped.delete(delete_episodes=False)
 
 
+def test_without_a_storage_it_says_what_to_write() -> None:
+    with pytest.raises(InvalidInput, match=r"env.storage = TupliAPIClient\(\)"):
+        Wrapped(Plant(), None).store("plant")
+
+
 def test_a_registered_environment_is_made_here() -> None:
     env = gymnasium.make("CartPole-v1", render_mode=None)
     made = Wrapped.load(Catalogue(describe(env)), ID)
