@@ -8,6 +8,7 @@ row-major, with the shape in the field's metadata (`shape`), in CSV one column a
 
 import csv
 import os
+import secrets
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,7 +32,8 @@ _Column = TypeVar("_Column")
 def export(batches: Iterable[Batch], path: Path) -> int:
     """Write batches (word -> array of shape `(n, ...)`, or a dict or tuple of them) to `path`; the rows written.
 
-    The file appears under its name only when it is complete.
+    The file appears under its name only when it is complete. One that it replaces hands its permissions on; a new one
+    has those that the umask leaves.
 
     Raises:
         InvalidInput: The name ends in none of `FORMATS`, two columns have one name, or a text that the format cannot
@@ -43,15 +45,27 @@ def export(batches: Iterable[Batch], path: Path) -> int:
             f"{path.name}: the name must end in {', '.join('.' + f for f in FORMATS)}", place="output"
         )
     writers = {"parquet": _write_parquet, "arrow": _write_arrow, "npz": _write_npz, "csv": _write_csv}
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
+    mode = _mode_of(path)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    # The kernel takes the umask off a new file's mode. What is to replace another is nobody else's before it has its mode.
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if mode is None else 0o600))
     try:
-        rows = writers[kind]((flatten(batch) for batch in batches), Path(partial))
-        Path(partial).replace(path)
+        rows = writers[kind]((flatten(batch) for batch in batches), partial)
+        if mode is not None:
+            partial.chmod(mode)
+        partial.replace(path)
     except BaseException:
-        Path(partial).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
     return rows
+
+
+def _mode_of(path: Path) -> int | None:
+    """The permissions of a file, None where there is none."""
+    try:
+        return path.stat().st_mode & 0o777
+    except FileNotFoundError:
+        return None
 
 
 def flatten(batch: Batch) -> dict[str, npt.NDArray[Any]]:

@@ -28,7 +28,7 @@ from tupli_schemas.filters import (
     FilterNE,
     FilterOR,
 )
-from tupli_schemas.paths import read_quoted
+from tupli_schemas.paths import quoted, read_quoted
 
 MAX_LENGTH: Final = 100_000
 MAX_NESTING: Final = 64
@@ -268,7 +268,7 @@ class _Parser:
     def _value(self, name: str) -> _Operand:
         operand = self._operand()
         if operand.key:
-            self._fail(f"{name} takes values; text stands in quotes: '{operand.key}'", operand.at)
+            self._fail(f"{name} takes values; text stands in quotes: '{quoted(operand.key)}'", operand.at)
         return operand
 
     def _operand(self) -> _Operand:

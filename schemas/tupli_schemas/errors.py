@@ -14,6 +14,8 @@ the client raises.
 
 from typing import TYPE_CHECKING
 
+from tupli_schemas.paths import quoted
+
 if TYPE_CHECKING:
     from tupli_schemas.problems import Problem
 
@@ -48,7 +50,10 @@ class EventError(ContractError):
 
 
 class SchemaMismatch(ContractError):
-    """Values or columns that do not fit their step schema."""
+    """Values or columns that do not fit their step schema. The path of a leaf as its place is told as people write it."""
+
+    def __init__(self, message: str, *, place: str = "") -> None:
+        super().__init__(message, place=quoted(place))
 
 
 class ValueCodecError(ContractError):

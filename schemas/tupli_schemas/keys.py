@@ -88,13 +88,18 @@ class Key:
 
     `rest` is the path inside the root: escaped names joined by dots for `info`, `metadata` and a benchmark's
     `extra`; for arrays and a tuple's `extra` the text behind the root, which `find_element` reads;
-    for `episode` the episode's key. `text` is what was written.
+    for `episode` the episode's key. `text` is the whole path.
     """
 
     level: Level
     root: str
     rest: str
     text: str
+
+    @property
+    def written(self) -> str:
+        """The key as people write it: what messages call it."""
+        return quoted(self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +164,16 @@ def find_element(key: Key, schema: StepSchema, *, place: str = "key") -> Element
     leaves = schema.leaves(group)
     fitting = [(i, leaf) for i, leaf in enumerate(leaves) if _fits(leaf.path, key.rest)]
     if not fitting:
-        known = tuple(quoted(f"{key.root}{_spelled(leaf.path)}") for leaf in leaves)
+        known = tuple(leaf_key(key.root, leaf.path) for leaf in leaves)
         raise UnknownKey(_unknown(key.text, "the step schema", known), place=place, known=known)
     index, leaf = max(fitting, key=lambda item: len(item[1].path))
     behind = key.rest[_prefix(leaf.path, key.rest) :]
     return Element(group, index, leaf, _flat_index(behind, leaf, key, place))
+
+
+def leaf_key(root: str, path: str) -> str:
+    """The key of a step schema's leaf as people write it: observation.`n.x`."""
+    return quoted(f"{root}{_spelled(path)}")
 
 
 def _benchmark_key(text: str, place: str) -> Key:
@@ -196,7 +206,7 @@ def _tuple_key(text: str, metadata_keys: Collection[str] | None, place: str) -> 
     if root in TUPLE_FIELDS and not rest:
         return Key(Level.TUPLE, root, "", text)
     if root in TUPLE_FIELDS:
-        raise FilterError(f"{written} is a single value; {rest!r} names nothing in it", place=place)
+        raise FilterError(f"{written} is a single value; {quoted(rest)!r} names nothing in it", place=place)
     if root in ARRAYS:
         return Key(Level.TUPLE, root, rest, text)
     if len(rest) > 1 and rest[0] == ".":
@@ -244,19 +254,17 @@ def _flat_index(behind: str, leaf: Leaf, key: Key, place: str) -> int | None:
     if not behind:
         return None
     numbers = [part.strip() for group in _INDEX.findall(behind) for part in group.split(",")]
-    described = quoted(f"{key.root}{_spelled(leaf.path)}") + f" has shape {list(shape)}"
+    described = f"{leaf_key(key.root, leaf.path)} has shape {list(shape)}"
     if not all(re.fullmatch(r"[0-9]{1,9}", number) for number in numbers):
         raise FilterError(f"indices are whole numbers from 0, not {behind!r}; {described}", place=place)
     indices = [int(number) for number in numbers]
     if len(indices) != len(shape):
         need = f"takes {len(shape)} indices" if shape else "is a single value and takes no index"
-        raise FilterError(
-            f"{quoted(key.text)} names {len(indices)} indices; {described} and {need}", place=place
-        )
+        raise FilterError(f"{key.written} names {len(indices)} indices; {described} and {need}", place=place)
     flat = 0
     for i, size in zip(indices, shape, strict=True):
         if i >= size:
-            raise FilterError(f"{quoted(key.text)}: index {i} is out of range; {described}", place=place)
+            raise FilterError(f"{key.written}: index {i} is out of range; {described}", place=place)
         flat = flat * size + i
     return flat
 

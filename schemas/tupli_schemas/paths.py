@@ -16,9 +16,12 @@ _SIGNS: Final = re.compile(r"[.%\[]|\A`")
 
 
 class KeyPath(str):
-    """A path, as the index has it; `read_quoted` leaves it alone."""
+    """A path, as the index has it; `read_quoted` leaves it alone. Its `repr` is for people, who write backquotes."""
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(quoted(self))
 
 
 def escape_key(key: str) -> str:

@@ -285,9 +285,12 @@ def test_infos_are_pulled_as_json(run: Run, bench: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow", "npz", "csv"])
-def test_an_empty_answer_is_a_file_that_can_be_read(kind: str, run: Run, bench: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("chosen", [("--tuples", "reward > 5"), ("--episodes", "return > 1e9")])
+def test_an_empty_answer_is_a_file_that_can_be_read(
+    kind: str, chosen: tuple[str, str], run: Run, bench: str, tmp_path: Path
+) -> None:
     file = tmp_path / f"none.{kind}"
-    assert run("pull", bench, "--tuples", "reward > 5", "-o", file, "--json").json["rows"] == 0
+    assert run("pull", bench, *chosen, "-o", file, "--json").json["rows"] == 0
     if kind == "csv":
         assert "observation[0]" in file.read_text().splitlines()[0]
     elif kind == "npz":

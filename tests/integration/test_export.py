@@ -1,7 +1,10 @@
 """Files of exported batches hold exactly what was exported."""
 
 import csv
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +15,7 @@ from tupli.errors import InvalidInput
 from tupli.export import export
 from tupli_schemas.filters import F
 
+ENDINGS = ["csv", "npz", "parquet", "arrow"]
 TEXTS = np.array(["plain", "ends\0", ""], object)
 
 
@@ -34,7 +38,7 @@ def test_parquet_keeps_every_nul(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "rows.parquet")["observation"].to_pylist() == TEXTS.tolist()
 
 
-@pytest.mark.parametrize("ending", ["csv", "npz", "parquet", "arrow"])
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_names_with_signs_of_paths_stand_in_backquotes_and_none_is_lost(tmp_path: Path, ending: str) -> None:
     leaves = ["a.b", "a", "x[0]", "x", "100%", "`q`", "tick`"]
     values = [
@@ -63,7 +67,7 @@ def _read(path: Path) -> dict[str, list[float]]:
     return dict(zip(table.column_names, (column.to_pylist() for column in table.columns), strict=True))
 
 
-@pytest.mark.parametrize("ending", ["csv", "npz", "parquet", "arrow"])
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_two_columns_of_one_name_are_refused(tmp_path: Path, ending: str) -> None:
     batch = {"a": {"b": np.zeros(1)}, "a.b": np.zeros(1)}
     with pytest.raises(InvalidInput, match=r"two columns are called a\.b") as caught:
@@ -95,3 +99,49 @@ def test_arrays_without_elements_are_lists_of_nothing(
     assert table["o"].to_pylist() == [[]] * 2 * rows
     assert pa.types.is_list(table["o"].type)
     assert table.schema.field("o").metadata[b"shape"] == b"0,3"
+
+
+BATCH = {"reward": np.zeros(2)}
+
+
+def _mode(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_a_new_file_has_the_permissions_that_the_umask_leaves(
+    tmp_path: Path, ending: str, umask: int, mode: int
+) -> None:
+    was = os.umask(umask)
+    try:
+        export([BATCH], tmp_path / f"rows.{ending}")
+    finally:
+        os.umask(was)
+    assert _mode(tmp_path / f"rows.{ending}") == mode
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o444])
+def test_a_file_that_is_replaced_hands_its_permissions_on(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("old")
+    path.chmod(mode)
+    seen: list[int] = []
+
+    def batches() -> Iterator[dict[str, Any]]:
+        seen.extend(_mode(other) for other in tmp_path.iterdir() if other != path)
+        yield BATCH
+
+    assert export(batches(), path) == 2
+    assert path.read_text() != "old"
+    assert (_mode(path), seen) == (mode, [0o600])
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_leaves_the_old_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "rows.npz"
+    path.write_text("old")
+    path.chmod(0o640)
+    with pytest.raises(InvalidInput):
+        export([{"observation": TEXTS}], path)
+    assert (path.read_text(), _mode(path), list(tmp_path.iterdir())) == ("old", 0o640, [path])

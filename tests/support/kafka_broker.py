@@ -76,7 +76,8 @@ class Broker:
         """Make its folder."""
         (self.folder / "server.properties").write_text(self._properties(), encoding="utf-8")
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", "server.properties")
+        named = f"--cluster-id={cluster}"  # it may begin with a dash
+        command = self._java("kafka.tools.StorageTool", "format", named, "-c", "server.properties")
         done = subprocess.run(
             command, cwd=self.folder, capture_output=True, text=True, timeout=120, check=False
         )

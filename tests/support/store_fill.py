@@ -139,7 +139,7 @@ class StoreFill:
     def serve(self, generation: int) -> None:
         """Make a generation the serving one."""
         self._client.command(
-            f"INSERT INTO {CONTROL_DATABASE}.serving "
+            f"INSERT INTO {CONTROL_DATABASE}.serving (k, generation, switched_at, version) "
             f"SELECT 1, {generation}, now64(3), 1 + (SELECT count() FROM {CONTROL_DATABASE}.serving)"
         )
 

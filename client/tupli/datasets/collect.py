@@ -150,11 +150,3 @@ def _buffer(source: Source, capacity: int) -> Buffer:
         return BytesBuffer()
     fill = np.nan if source.of_next and source.cell.dtype.kind == "f" else 0
     return NumericBuffer(source.cell, capacity, fill=fill)
-
-
-def empty_table(words: Iterable[str]) -> dict[str, Any]:
-    """The table of a dataset without episodes, whose columns nobody knows."""
-    out: dict[str, Any] = {word: np.empty(0) for word in words}
-    if "extra" in out:
-        out |= {"extra": {}, HAS_EXTRA: {}}
-    return out | ({HAS_NEXT: np.empty(0, bool)} if "next_observation" in out else {})

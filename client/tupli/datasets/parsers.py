@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from tupli.errors import InvalidInput, TupliError
+from tupli_schemas.paths import quoted_key
 
 _COLUMNS: Final = ("observation", "action", "reward", "terminals", "timeouts")
 
@@ -66,7 +67,7 @@ TensorflowTupleParser = TensorFlowTupleParser
 
 def _each(parse: Any, value: Any, place: str) -> Any:
     if isinstance(value, dict):
-        return {name: _each(parse, member, f"{place}.{name}") for name, member in value.items()}
+        return {name: _each(parse, item, f"{place}.{quoted_key(str(name))}") for name, item in value.items()}
     if isinstance(value, tuple):
         return tuple(_each(parse, member, f"{place}[{i}]") for i, member in enumerate(value))
     try:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tupli.datasets.collect import Collector, empty_table
+from tupli.datasets.collect import Collector
 from tupli.datasets.estimate import MAX_ROOM_ROWS, room_rows
+from tupli.datasets.nothing import Declared, empty_table
 from tupli.datasets.port import QueryPort
 from tupli.datasets.predicate import Predicate
 from tupli.datasets.progress import Progress
@@ -59,7 +60,7 @@ class Reading:
         words: The columns that are wanted.
         headers: Whether episode headers come along.
         label: What a progress bar calls it.
-        on_nothing: Is called when there are no episodes.
+        on_nothing: Is called when there are no episodes and nobody knows their step schema; says what spaces declare.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Reading:
         *,
         headers: bool = False,
         label: str = "pull",
-        on_nothing: Callable[[], None] = lambda: None,
+        on_nothing: Callable[[], Declared] = dict,
     ) -> None:
         self._words = tuple(words)
         self._predicate = None if query.tuple_predicate is None else Predicate(query, self._words)
@@ -79,6 +80,7 @@ class Reading:
         self._query = query
         self._label = label
         self._on_nothing = on_nothing
+        self._declared: Declared = {}
         self.stream = DatasetStream(port, query.request(wanted, headers=headers))
 
     def pulled(self, check: Callable[[StepSchema | None, int], None] | None = None) -> Pulled:
@@ -145,8 +147,8 @@ class Reading:
                 head = self.stream.head
                 progress.advance(len(block), head.tuples if head else None)
                 yield block
-        if not self.stream.ids:
-            self._on_nothing()
+        if not self.stream.ids and (self.stream.head is None or self.stream.head.schema is None):
+            self._declared = self._on_nothing()
 
     def _collector(self, check: Callable[[StepSchema | None, int], None] | None) -> Collector:
         if check is not None:
@@ -188,7 +190,8 @@ class Reading:
         nothing = np.zeros(0, np.int64)
         schema = self.stream.head.schema if self.stream.head is not None else None
         if schema is None:
-            return Pulled(empty_table(self._words), self.stream.ids, headers, None, nothing, nothing)
+            table = empty_table(self._words, self._declared)
+            return Pulled(table, self.stream.ids, headers, None, nothing, nothing)
         return Pulled(
             Collector(schema, self._words, 0).table(), self.stream.ids, headers, schema, nothing, nothing
         )

@@ -18,6 +18,7 @@ from tupli.datasets.batches import Batches
 from tupli.datasets.estimate import loaded_bytes, size_text
 from tupli.datasets.forms import LoadedForms
 from tupli.datasets.loaded import Loaded
+from tupli.datasets.nothing import Declared
 from tupli.datasets.preview import Preview
 from tupli.datasets.query import check_batch_size, check_include, named_benchmark
 from tupli.datasets.reading import EpisodeData, Reading
@@ -90,6 +91,10 @@ class TupliDataset(LoadedForms):
             and what stands there (NaN, 0) means nothing. With `extra`, a dict of the facts that any of the episodes
             has, comes `has_extra`, a dict of the same names: where it is False the episode lacks the fact, and what
             stands there (NaN, 0, None) means nothing.
+
+            Without a tuple, arrays are typed and shaped as the benchmark's other episodes are: `(0, 4)` float32. Where
+            there are none, or of several step schemas, observations and actions are what the spaces of the benchmark
+            say that the dataset names, else float64 of shape `(0,)`; all other words are typed as ever.
 
             Each change between episodes with and without a fact costs the server some 20 ms, also where `extra` is
             not asked for: where 10,000 take turns, read each step schema alone (`with_step_schema`).
@@ -180,7 +185,7 @@ class TupliDataset(LoadedForms):
 
     def _reading(self, words: Iterable[str], *, headers: bool = False) -> Reading:
         return Reading(
-            self.storage.query, self._query, tuple(words), headers=headers, on_nothing=self._check_benchmark
+            self.storage.query, self._query, tuple(words), headers=headers, on_nothing=self._declared
         )
 
     def _headers(self) -> list[EpisodeHeader]:
@@ -190,10 +195,27 @@ class TupliDataset(LoadedForms):
             self._check_benchmark()
         return headers
 
-    def _check_benchmark(self) -> None:
-        """A dataset without episodes is empty; one of a benchmark that does not exist is a slip."""
-        if self._query.benchmark is not None and not self.benchmarks:
+    def _check_benchmark(self) -> list[BenchmarkHeader]:
+        """A dataset without episodes is empty; one of a benchmark that does not exist is a slip.
+
+        The benchmark that the dataset names; none where it names none.
+        """
+        if self._query.benchmark is None:
+            return []
+        found = self.benchmarks
+        if not found:
             raise NotFound(f"there is no benchmark {self._query.benchmark}")
+        return found
+
+    def _declared(self) -> Declared:
+        """What the spaces of the benchmark that the dataset names say of arrays that nobody has recorded."""
+        from tupli.storage.allowed import declared_structure  # noqa: PLC0415 -- storages make datasets, too
+
+        return {
+            group: declared_structure(header.descriptor.get(f"{group}_space"))
+            for header in self._check_benchmark()
+            for group in ("observation", "action")
+        }
 
     def _check_whole(self) -> None:
         query = self._query

@@ -5,7 +5,8 @@ The server sends rows, and an episode without a tuple has none: its place among 
 
 from collections.abc import Iterator
 
-from tupli.datasets.collect import Collector, empty_table
+from tupli.datasets.collect import Collector
+from tupli.datasets.nothing import empty_table
 from tupli.datasets.reading import EpisodeData, Reading
 from tupli.datasets.words import DEFAULT_WORDS
 from tupli.models import EpisodeHeader
@@ -30,7 +31,7 @@ def _without_tuples(reading: Reading, index: int) -> EpisodeData:
     """An episode that has no step yet: T is 0, and the observation it began on is not sent."""
     head = reading.stream.head
     schema = None if head is None else head.schema
-    table = empty_table(WORDS) if schema is None else Collector(schema, WORDS, 0).table()
+    table = empty_table(WORDS, {}) if schema is None else Collector(schema, WORDS, 0).table()
     return EpisodeData(
         EpisodeHeader.from_json(reading.stream.headers[index]),
         table["observation"],

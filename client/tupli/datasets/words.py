@@ -35,7 +35,8 @@ HAS_NEXT: Final = "has_next"
 HAS_EXTRA: Final = "has_extra"
 COMPANIONS: Final = {HAS_NEXT: "next_observation", HAS_EXTRA: "extra"}
 """Columns that come with a word, and say which of its values there are."""
-_PLAIN: Final = {"reward": Cell("f8"), "terminated": Cell("b1"), "truncated": Cell("b1"), "time": Cell("i8")}
+PLAIN: Final = {"reward": Cell("f8"), "terminated": Cell("b1"), "truncated": Cell("b1"), "time": Cell("i8")}
+"""Words whose column is the same in every dataset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,8 @@ def sources(schema: StepSchema, words: Iterable[str]) -> dict[str, list[Source]]
     """What has to be collected for each word, but `episode` and `step`, which every row has."""
     out: dict[str, list[Source]] = {}
     for word in words:
-        if word in _PLAIN:
-            out[word] = [Source(word, _PLAIN[word])]
+        if word in PLAIN:
+            out[word] = [Source(word, PLAIN[word])]
         elif word == "info":
             out[word] = [Source(word, None)]
         elif word not in {"episode", "step"}:
@@ -86,7 +87,7 @@ def values_of(schema: StepSchema, word: str, columns: list[Any]) -> Any:
     Raises:
         IntegrityError: Bytes that the step schema cannot read.
     """
-    if word in _PLAIN:
+    if word in PLAIN:
         return columns[0]
     if word == "info":
         return Infos(columns[0])

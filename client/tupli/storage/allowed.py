@@ -9,8 +9,9 @@ import numpy.typing as npt
 from tupli.errors import InvalidInput
 from tupli_schemas.casts import exact_cast
 from tupli_schemas.errors import ContractError, SchemaMismatch
+from tupli_schemas.paths import quoted_key
 from tupli_schemas.spaces import Structure
-from tupli_schemas.structures import ArrayLeaf, DictNode, TupleNode
+from tupli_schemas.structures import ArrayLeaf, DictNode, TextLeaf, TupleNode, ValueLeaf
 from tupli_schemas.values import from_tagged
 
 _CONTAINERS: Final[dict[str, type[Structure]]] = {"Dict": DictNode, "Tuple": TupleNode}
@@ -92,7 +93,8 @@ def allow(space: Any, structure: Structure, place: str) -> None:
             told = f"the benchmark's space is a {kind} of {list(inner)}, not {str(structure.to_json())[:500]}"
             raise InvalidInput(told, place=place)
         for name, part in parts.items():
-            allow(inner[name], part, f"{place}.{name}" if kind == "Dict" else f"{place}[{name}]")
+            member = f".{quoted_key(str(name))}" if kind == "Dict" else f"[{name}]"
+            allow(inner[name], part, f"{place}{member}")
     elif (wanted := _declared(kind, space)) is not None and not _holds(kind, wanted, structure):
         found = "no array of one dtype and shape"
         if isinstance(structure, ArrayLeaf):
@@ -100,6 +102,25 @@ def allow(space: Any, structure: Structure, place: str) -> None:
         raise InvalidInput(
             f"{found}, where the benchmark's {kind} has {wanted[0]}{list(wanted[1])}", place=place
         )
+
+
+def declared_structure(space: Any) -> Structure | None:
+    """The structure that a space (its JSON) declares, where nobody has seen a value; None where it says nothing of it.
+
+    Values that have no one dtype and shape (Sequence, Graph, OneOf) are objects, as in a recording.
+    """
+    kind = space.get("type") if isinstance(space, Mapping) else None
+    if kind is None:
+        return None
+    if (inner := _inner(kind, space)) is not None:
+        nodes = {name: declared_structure(item) or ValueLeaf() for name, item in inner.items()}
+        return DictNode(nodes) if kind == "Dict" else TupleNode(tuple(nodes.values()))
+    if (wanted := _declared(kind, space)) is None:
+        return TextLeaf() if kind == "Text" else ValueLeaf()
+    try:
+        return ArrayLeaf(*wanted)
+    except (SchemaMismatch, TypeError):
+        return None
 
 
 def _inner(kind: Any, space: Any) -> dict[Any, Any] | None:

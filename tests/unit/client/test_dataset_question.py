@@ -93,3 +93,9 @@ def test_a_parser_of_ones_own_gets_arrays_leaf_by_leaf() -> None:
 
     parsed = Lengths.parse_lists({"a": [1], "b": ([1, 2], [3, 4])}, [1], [1], [1], [1])
     assert parsed == ({"a": 1, "b": (2, 2)}, 1, 1, 1, 1)
+
+
+def test_a_dataset_shows_keys_as_they_are_written() -> None:
+    made = TupliDataset().order_by("-metadata.`odd.key`").with_tuple_filter(F("info", "a.b") > 1)
+    told = "tuple_filter=FilterGT(key='info.`a.b`', value=1), order_by=('-metadata.`odd.key`',)"
+    assert repr(made) == f"TupliDataset({told})"

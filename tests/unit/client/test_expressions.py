@@ -106,3 +106,8 @@ def test_nan_is_a_number() -> None:
     item = parse_expression("x < nan")
     assert isinstance(item, FilterLT)
     assert math.isnan(float(item.value))
+
+
+def test_a_key_where_a_value_belongs_is_shown_as_it_was_written() -> None:
+    with pytest.raises(ExpressionError, match=r"text stands in quotes: 'info\.`a\.b`'"):
+        parse_expression("policy in [info.`a.b`]")

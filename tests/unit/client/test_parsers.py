@@ -55,6 +55,7 @@ def test_arrays_become_tensors_leaf_by_leaf(parser: type[BaseTupleParser]) -> No
         (GRAPHS, REWARDS, "observation"),
         ({"a": REWARDS, "inner": ({"graph": GRAPHS},)}, REWARDS, "observation.inner[0].graph"),
         (REWARDS, (REWARDS, GRAPHS), "action[1]"),
+        ({"n.x": GRAPHS}, REWARDS, "observation.`n.x`"),
     ],
 )
 def test_what_has_no_tensor_names_its_column(

@@ -184,6 +184,7 @@ def _of(observation: object, action: object = 1) -> Episode:
         (DICT, {"a": np.zeros(2, np.float32), "b": (1,)}, "observation.a", "float32[2]"),
         (DICT, {"a": np.zeros(3, np.float32), "b": (1, 2)}, "observation.b", "a Tuple of [0]"),
         (DICT, {"a": np.zeros(3, np.float32), "b": (0.5,)}, "observation.b[0]", "float64[]"),
+        ({"type": "Dict", "spaces": [["n.x", BOX]]}, {"n.x": "text"}, "observation.`n.x`", "no array"),
     ],
 )
 def test_what_the_benchmarks_spaces_do_not_allow_is_refused_with_its_leaf(

@@ -178,3 +178,51 @@ def test_bare_keys_of_episodes_need_the_metadata() -> None:
     assert found == {"month", "site"}
     with pytest.raises(UnknownKey, match=r"known: id.*metadata of these episodes: site"):
         compile_episode_filter(item, CONTEXT, Params(), metadata_keys={"site"})
+
+
+DOTTED = StepSchema(
+    observation=(
+        Leaf(".n%2Ex", Cell("f4", (2,))),
+        Leaf(".t%2Ew", Cell("text")),
+        Leaf(".h%2Ef", Cell("raw"), "<f2", (2,)),
+    ),
+    action=(Leaf("", Cell("i8")),),
+)
+ELSEWHERE = StepSchema(observation=(), action=(), extra=(Leaf(".log%2Eprob", Cell("f4")),))
+
+
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        (
+            F("observation", "n.x")[0] == "a",
+            "observation.`n.x`[0] is a number and does not compare with the text 'a'",
+        ),
+        (F("next_observation.`n.x`")[0] == "a", "next_observation.`n.x`[0] is a number and does not compare"),
+        (F("observation", "n.x")[0].isin([1, "a"]), "observation.`n.x`[0] is a number and does not compare"),
+        (
+            F("observation", "n.x") == 1,
+            "observation.`n.x` is an array of shape [2]; name an element, as in observation.`n.x`[0]",
+        ),
+        (F("observation", "t.w") == 1, "observation.`t.w` is text and does not compare with 1"),
+        (F("observation", "h.f") == 1, "observation.`h.f` is float16[2], a type"),
+        (
+            F("observation", "n.x")[5] == 1,
+            "observation.`n.x`[5]: index 5 is out of range; observation.`n.x` has",
+        ),
+        (
+            F("observation", "n.y") == 1,
+            "'observation.`n.y`' is no key of the step schema; known: observation.`n.x`",
+        ),
+        (
+            F("extra", "log.prob") == "a",
+            "extra.`log.prob` is a number and does not compare with the text 'a'",
+        ),
+        (F("reward", "a.b") == 1, "reward is a single value; '.`a.b`' names nothing in it"),
+    ],
+)
+def test_names_with_dots_are_told_in_backquotes(item: BaseFilter, told: str) -> None:
+    with pytest.raises(FilterError) as caught:
+        compile_tuple_filter(item, DOTTED, CONTEXT, Params(), others=[ELSEWHERE])
+    assert told in str(caught.value)
+    assert "%2E" not in str(caught.value)

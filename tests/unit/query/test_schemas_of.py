@@ -29,6 +29,7 @@ def _row(schema: StepSchema, episodes: int) -> dict[str, Any]:
 
 PLAIN = _schema(np.zeros(3, "f4"))
 ONE = np.float32(1)
+PLAIN_NODE = structure_of_value(1)
 
 
 @pytest.mark.parametrize(
@@ -135,3 +136,17 @@ def test_extra_facts_without_a_structure_go_by_their_paths() -> None:
         odd = replace(_schema(1.0, b=2.0, c=1), extra_structure=structure)
         with pytest.raises(Refused, match="structure"):
             joined(choose(_groups(_schema(1.0, a=1), odd), None), with_extra=True)
+
+
+def test_names_with_dots_are_told_in_backquotes() -> None:
+    groups = _groups(_schema({"n.x": 1.0}), _schema({"n.x": 1}))
+    with pytest.raises(Refused, match=r"has observation\.`n\.x` f8\[\]; .* has observation\.`n\.x` i8\[\]"):
+        choose(groups, None)
+    facts: list[dict[str, Any]] = [{"log.prob": 1.0}, {"log.prob": 1}]
+    extras = [
+        step_schema_of(PLAIN_NODE, PLAIN_NODE, {k: structure_of_value(v) for k, v in f.items()})
+        for f in facts
+    ]
+    for schemas in (extras, [replace(schema, extra_structure=None) for schema in extras]):
+        with pytest.raises(Refused, match=r"extra\.`log\.prob` has two types"):
+            joined(choose(_groups(*schemas), None), with_extra=True)

@@ -309,3 +309,12 @@ def test_json_that_is_too_deep_is_refused() -> None:
         data = {"type": "NOT", "filters": [data]}
     with pytest.raises(FilterError, match="levels deep"):
         parse_filter(data)
+
+
+def test_keys_are_shown_as_they_are_written() -> None:
+    key = F("info", "a.b")
+    assert (repr(key), str(key.key)) == ("F('info.`a.b`')", "info.a%2Eb")
+    assert repr(key > 1) == "FilterGT(key='info.`a.b`', value=1)"
+    assert repr(F("observation", "n.x")[0, 1]) == "F('observation.`n.x`[0,1]')"
+    with pytest.raises(FilterError, match=r"write F\('info\.`a\.b`'\)\.exists\(\)"):
+        key == None  # noqa: B015, E711 -- what a user may try

@@ -253,6 +253,11 @@ def test_a_value_that_does_not_fit_is_refused_and_the_leaf_is_named(first: Any, 
     assert raised.value.place.startswith(".x")
 
 
+def test_a_leaf_whose_name_has_dots_is_told_in_backquotes() -> None:
+    with pytest.raises(SchemaMismatch, match=r"^\.`n\.x`: shape \[3\] where \[2\] belongs"):
+        structure_of_value({"n.x": np.zeros(2)}).flatten({"n.x": np.zeros(3)})
+
+
 @settings(max_examples=50, deadline=None)
 @given(arrays(NUMERIC_DTYPES), st.sampled_from(NUMERIC_DTYPES))
 def test_casts_are_exact_or_refused(array: np.ndarray[Any, Any], code: str) -> None:

@@ -36,7 +36,7 @@ def compile_benchmark_filter(
 
 def benchmark_column(key: Key, context: Context) -> Column:
     """What a benchmark's key is in the view."""
-    name = key.text
+    name = key.written
     if key.root == "extra":
         return IndexedColumn(name=name, prefix="extra", path=key.rest)
     if key.root in {"id", "owner", "created_by"}:

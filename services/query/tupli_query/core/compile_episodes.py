@@ -58,31 +58,30 @@ def compile_episode_filter(
 
 def episode_column(key: Key, context: Context) -> Column:
     """What an episode's key is in the view."""
+    name = key.written
     if key.root == "metadata":
-        return IndexedColumn(name=key.text, prefix="metadata", path=key.rest)
+        return IndexedColumn(name=name, prefix="metadata", path=key.rest)
     columns: dict[str, Column] = {
-        "id": IdColumn(name=key.text, expression="episode", subjects={}),
-        "benchmark_id": IdColumn(name=key.text, expression="benchmark", subjects={}),
-        "created_by": IdColumn(name=key.text, expression="owner", subjects=context.names),
-        "created_at": TimeColumn(name=key.text, expression="started_at", guard="has_start = 1"),
-        "started_at": TimeColumn(name=key.text, expression="started_at", guard="has_start = 1"),
-        "ended_at": TimeColumn(name=key.text, expression="ended_at", guard="ended = 1"),
-        "status": TextColumn(name=key.text, expression="state"),
-        "n_tuples": WholeColumn(name=key.text, expression="n_tuples", bounds=UINT64),
-        "return": FloatColumn(
-            name=key.text, expression="assumeNotNull(`return`)", guard="isNotNull(`return`)"
-        ),
+        "id": IdColumn(name=name, expression="episode", subjects={}),
+        "benchmark_id": IdColumn(name=name, expression="benchmark", subjects={}),
+        "created_by": IdColumn(name=name, expression="owner", subjects=context.names),
+        "created_at": TimeColumn(name=name, expression="started_at", guard="has_start = 1"),
+        "started_at": TimeColumn(name=name, expression="started_at", guard="has_start = 1"),
+        "ended_at": TimeColumn(name=name, expression="ended_at", guard="ended = 1"),
+        "status": TextColumn(name=name, expression="state"),
+        "n_tuples": WholeColumn(name=name, expression="n_tuples", bounds=UINT64),
+        "return": FloatColumn(name=name, expression="assumeNotNull(`return`)", guard="isNotNull(`return`)"),
         "seed": WholeColumn(
-            name=key.text, expression=f"assumeNotNull({SEED})", guard=f"isNotNull({SEED})", bounds=INT256
+            name=name, expression=f"assumeNotNull({SEED})", guard=f"isNotNull({SEED})", bounds=INT256
         ),
-        "run": TextColumn(name=key.text, expression="run"),
-        "policy": TextColumn(name=key.text, expression="assumeNotNull(policy)", guard="isNotNull(policy)"),
-        "stream": IdColumn(name=key.text, expression=STREAM, subjects={}),
-        "slot": WholeColumn(name=key.text, expression="slot", bounds=(0, 2**32 - 1)),
-        "terminated": WholeColumn(name=key.text, expression="terminated", bounds=BOOL),
-        "truncated": WholeColumn(name=key.text, expression="truncated", bounds=BOOL),
-        "published_in": NamesColumn(name=key.text, expression="scopes"),
-        "alignment": TextColumn(name=key.text, expression="'pre_step'"),
+        "run": TextColumn(name=name, expression="run"),
+        "policy": TextColumn(name=name, expression="assumeNotNull(policy)", guard="isNotNull(policy)"),
+        "stream": IdColumn(name=name, expression=STREAM, subjects={}),
+        "slot": WholeColumn(name=name, expression="slot", bounds=(0, 2**32 - 1)),
+        "terminated": WholeColumn(name=name, expression="terminated", bounds=BOOL),
+        "truncated": WholeColumn(name=name, expression="truncated", bounds=BOOL),
+        "published_in": NamesColumn(name=name, expression="scopes"),
+        "alignment": TextColumn(name=name, expression="'pre_step'"),
     }
     return columns[key.root]
 

@@ -107,36 +107,38 @@ def tuple_column(
     Raises:
         FilterError: The schema has no such leaf, or an index is wrong.
     """
+    name = key.written
     fixed: dict[str, Column] = {
-        "reward": FloatColumn(name=key.text, expression="reward"),
-        "terminated": WholeColumn(name=key.text, expression="terminated", bounds=BOOL),
-        "truncated": WholeColumn(name=key.text, expression="truncated", bounds=BOOL),
-        "step": WholeColumn(name=key.text, expression="step", bounds=UINT64),
-        "time": TimeColumn(name=key.text, expression="time"),
-        "info": IndexedColumn(name=key.text, prefix="info", path=key.rest),
+        "reward": FloatColumn(name=name, expression="reward"),
+        "terminated": WholeColumn(name=name, expression="terminated", bounds=BOOL),
+        "truncated": WholeColumn(name=name, expression="truncated", bounds=BOOL),
+        "step": WholeColumn(name=name, expression="step", bounds=UINT64),
+        "time": TimeColumn(name=name, expression="time"),
+        "info": IndexedColumn(name=name, prefix="info", path=key.rest),
     }
     if key.root in fixed:
         return fixed[key.root]
     assert key.root in {*ARRAYS, "extra"}  # noqa: S101 -- parse_key gives no other root
     try:
-        return _leaf_column(key.text, find_element(key, schema, place=place), schema)
+        return _leaf_column(name, find_element(key, schema, place=place), schema)
     except UnknownKey as error:
         if key.root == "extra":
             return _absent(key, error, place, others)
         if not key.rest:
-            return GroupColumn(name=key.text, error=error)
+            return GroupColumn(name=name, error=error)
         raise
 
 
 def _absent(key: Key, error: UnknownKey, place: str, others: Sequence[StepSchema]) -> AbsentColumn:
     """The extra fact that another episode has."""
+    name = key.written
     for schema in others:
         try:
             element = find_element(key, schema, place=place)
         except UnknownKey as other:
             error = max(error, other, key=lambda one: len(one.known))
         else:
-            return AbsentColumn(name=key.text, elsewhere=_leaf_column(key.text, element, schema))
+            return AbsentColumn(name=name, elsewhere=_leaf_column(name, element, schema))
     raise error
 
 

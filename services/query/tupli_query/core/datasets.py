@@ -54,7 +54,7 @@ def frames(reader: StoreReader, session: ReadSession, made: Plan) -> Iterator[Pa
     stream = FrameStream(limit=made.request.limit, pairs=made.request.next_observation)
     try:
         yield stream.head(head_members(made))
-        if made.found is not None and made.request.limit != 0:
+        if not made.is_empty and made.request.limit != 0:
             resume = made.request.resume
             read, guard = _Pages(session, made, stream), _Deletions(reader, made)
             for page in pages(reader, made):
@@ -81,7 +81,7 @@ def count(reader: StoreReader, context: Context, request: DatasetRequest) -> dic
         return {name: sum(int(row[name]) for row in rows) for name in ("episodes", "tuples")}
     made = plan(reader, context, request)
     out = {"episodes": 0, "tuples": 0}
-    if made.found is None:
+    if made.is_empty:
         return out
     for page in pages(reader, made):
         out["episodes"] += len(page.listed)

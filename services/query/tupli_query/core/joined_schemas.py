@@ -15,6 +15,8 @@ from typing import Any
 
 from tupli_query.core.schemas_of import SchemaGroup, mixed_schemas, same_nodes
 from tupli_schemas.errors import SchemaMismatch
+from tupli_schemas.keys import leaf_key
+from tupli_schemas.paths import escape_key
 from tupli_schemas.steps import Leaf, StepSchema
 from tupli_schemas.structures import Structure
 
@@ -40,6 +42,10 @@ class DatasetSchema:
     def is_joined(self) -> bool:
         """Whether there are several."""
         return len(self.groups) > 1
+
+    def of_nothing(self) -> "DatasetSchema":
+        """The same of no episodes."""
+        return replace(self, groups=tuple(replace(group, episodes=0, tuples=0) for group in self.groups))
 
     def group_of(self, text: str) -> SchemaGroup | None:
         """The one that a step schema of the store belongs to."""
@@ -103,7 +109,7 @@ def _structure(groups: Sequence[SchemaGroup], having: Sequence[SchemaGroup]) -> 
     for group in having:
         for name, node in _facts(groups, group):
             if same_nodes(found.setdefault(name, node)) != same_nodes(node):
-                raise mixed_schemas(groups, _two_types(f".{name}"))
+                raise mixed_schemas(groups, _two_types(escape_key(name)))
     return {"kind": "dict", "items": [[name, found[name]] for name in sorted(found)]}
 
 
@@ -123,4 +129,4 @@ def _leaves_of(groups: Sequence[SchemaGroup], structure: dict[str, Any]) -> tupl
 
 
 def _two_types(path: str) -> str:
-    return f"extra{path} has two types, so leave out the column `extra` or"
+    return f"{leaf_key('extra', path)} has two types, so leave out the column `extra` or"

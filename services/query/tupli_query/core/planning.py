@@ -1,7 +1,8 @@
 """Planning a dataset: what a request means, with the store at hand, and the listing of its episodes.
 
 A dataset of up to `LISTED_BRIEF` episodes is listed once, and its step schemas are those of the listing; the
-step schemas of a larger one, and of one that goes on behind a cursor, are counted before.
+step schemas of a larger one, and of one that goes on behind a cursor, are counted before. A dataset without
+episodes has the step schema that its benchmarks' other episodes have, so that its arrays of nothing are typed.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from tupli_query.core.compile_episodes import bare_metadata_keys
-from tupli_query.core.context import Context, Selection
+from tupli_query.core.context import STATUSES, Context, Selection
 from tupli_query.core.header_statements import HEADER_FACTS
 from tupli_query.core.joined_schemas import DatasetSchema, joined
 from tupli_query.core.order import Order
@@ -49,7 +50,8 @@ class Listing:
 class Plan:
     """A request that was found to mean something: what is left is to read.
 
-    `found` is None without episodes; `begun` is the part of the listing that was read for the plan.
+    `found` is None where nobody knows the step schema: there are no episodes, and no others that tell it. Without
+    episodes it counts none. `begun` is the part of the listing that was read for the plan.
     """
 
     context: Context
@@ -61,11 +63,16 @@ class Plan:
     begun: Listing | None = None
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there are no episodes."""
+        return self.found is None or not self.found.episodes
+
+    @property
     def dataset(self) -> DatasetSchema:
         """The step schema of the dataset.
 
         Raises:
-            Refused: There are no episodes, so that nobody knows it.
+            Refused: Nobody knows it.
         """
         if self.found is None:
             raise Refused("not_found", "the dataset has no episodes")
@@ -119,7 +126,31 @@ def planned(reader: StoreReader, context: Context, request: DatasetRequest) -> P
     if empty.after is not None:
         order.read_cursor(empty.after)  # what is wrong with it is said before the answer
     found = joined(groups, with_extra="extra" in request.columns) if groups else None
+    if found is None:
+        found = _schema_of_others(reader, context, selection, request)
     return replace(empty, found=found, begun=begun)
+
+
+def _schema_of_others(
+    reader: StoreReader, context: Context, selection: Selection, request: DatasetRequest
+) -> DatasetSchema | None:
+    """What a dataset without episodes would be of: the one step schema of the episodes that its filter leaves out.
+
+    Those of its statuses tell it, else those of any. None where there are none, or several step schemas.
+    """
+    everything = replace(selection, episode_filter=None)
+    wider = [everything] if selection.episode_filter is not None else []
+    if len(everything.statuses) < len(STATUSES):
+        wider.append(replace(everything, include=STATUSES))
+    for others in wider:
+        counted = reader.select(count_episodes(context, others))
+        try:
+            groups = choose(schema_groups(counted), request.episodes.step_schema)
+            if groups:
+                return joined(groups, with_extra="extra" in request.columns).of_nothing()
+        except Refused:  # they do not go together; a dataset without episodes is right all the same
+            return None
+    return None
 
 
 def listed(reader: StoreReader, made: Plan) -> Iterator[Listed]:

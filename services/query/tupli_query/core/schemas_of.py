@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from tupli_query.core.refusals import Refused
+from tupli_schemas.keys import leaf_key
 from tupli_schemas.steps import GROUPS, Leaf, StepSchema
 
 _SHOWN = 8
@@ -52,7 +53,7 @@ class SchemaGroup:
     def leaves(self) -> tuple[str, ...]:
         """Its leaves as a caller is told of them: `observation.position f4[3]`."""
         return tuple(
-            f"{group}{leaf.path} {_cell(leaf)}"
+            f"{leaf_key(group, leaf.path)} {_cell(leaf)}"
             for group in GROUPS.values()
             for leaf in self.schema.leaves(group)
         )
