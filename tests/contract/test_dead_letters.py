@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support.ingest_adapters import DEAD_LETTERS, DeadLettersFactory
+from support.ingest_adapters import DEAD_LETTERS, DeadLettersFactory, KeptDeadLetters
 from tupli_ingest.core.errors import TooManyDeadLetters
 from tupli_ingest.core.ports import DeadLetter, DeadLetters
 from tupli_schemas.events import EPISODES_TOPIC
@@ -15,7 +15,7 @@ LIMIT = 5
 
 
 @pytest.fixture(params=DEAD_LETTERS, ids=lambda factory: factory.__name__)
-def letters(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DeadLetters]:
+def letters(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[KeptDeadLetters]:
     factory: DeadLettersFactory = request.param
     with factory(tmp_path, LIMIT) as made:
         yield made
@@ -44,8 +44,29 @@ def test_a_letter_may_be_put_again_after_a_crash(letters: DeadLetters) -> None:
     }
 
 
+def test_a_caller_s_doing_is_kept_without_a_limit(letters: DeadLetters) -> None:
+    letters.put([letter(offset, "no_more_tables") for offset in range(2 * LIMIT)])
+    assert len(letters.read()) == 2 * LIMIT
+
+
 def test_nothing_is_kept_beyond_the_limit(letters: DeadLetters) -> None:
     letters.put([letter(offset) for offset in range(LIMIT)])
     with pytest.raises(TooManyDeadLetters):
         letters.put([letter(LIMIT)])
     assert len(letters.read()) == LIMIT
+
+
+def test_a_page_is_as_long_as_asked_for_and_goes_on_after_its_last_index(letters: KeptDeadLetters) -> None:
+    assert (letters.entries(), letters.newest()) == ([], None)
+    letters.put([letter(offset) for offset in range(LIMIT)])
+    assert letters.newest() == LIMIT - 1
+    seen, after = [], None
+    while page := letters.entries(after, max_records=2):
+        assert len(page) <= 2
+        seen += page
+        after = page[-1].index
+    assert [kept.letter for kept in seen] == [letter(offset) for offset in range(LIMIT)]
+    assert [kept.index for kept in seen] == list(range(LIMIT))
+    (third,) = letters.entries(1, max_records=1)
+    assert (third.index, third.letter) == (2, letter(2))
+    assert letters.entries(LIMIT - 1) == letters.entries(10**6) == []

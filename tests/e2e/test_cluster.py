@@ -8,13 +8,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
 from support.cluster import Cluster, cluster
-from support.ingest_sender import Sender, create_benchmark
+from support.ingest_sender import Load, create_benchmark
 from support.ingest_service import eventually
 from support.ingest_streams import LAYOUT, OTHER_SUBJECT, STREAM, StreamOfItems, new_record
 from tupli_ingest.adapters.kafka_reader import ThreadLog
@@ -25,34 +24,6 @@ from tupli_schemas.events import EPISODES_TOPIC
 def grown(tmp_path: Path) -> Iterator[Cluster]:
     with cluster(tmp_path) as made:
         yield made
-
-
-def assert_visible(grown: Cluster, acknowledged: dict[bytes, int]) -> None:
-    """Every acknowledged number has come, once and without a gap, and nothing is wrong."""
-    grown.settled()
-    shown = grown.assert_as_the_log_says()
-    streams = [line.split(b"\t") for line in shown["streams"]]
-    assert len(streams) == len(acknowledged)
-    assert len(shown[LAYOUT.table]) >= sum(0.9 * last for last in acknowledged.values())
-    assert not [line for line in shown["episodes"] if b"\tincomplete\t" in line or b"\tconflict\t" in line]
-    assert grown.dead_letters() == []
-
-
-class Load:
-    """Two senders at a gateway, for the length of a block; `acknowledged` afterwards."""
-
-    def __init__(self, url: str) -> None:
-        self._senders = [Sender(url, number) for number in range(2)]
-        self.acknowledged: dict[bytes, int] = {}
-
-    def __enter__(self) -> Self:
-        for sender in self._senders:
-            sender.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for sender in self._senders:
-            self.acknowledged |= sender.finish()
 
 
 @pytest.fixture
@@ -73,7 +44,7 @@ def test_workers_that_are_killed_lose_and_double_nothing(grown: Cluster, url: st
             victim = seeded.randrange(2)
             workers[victim].end(signal.SIGKILL)
             workers[victim] = grown.worker()
-    assert_visible(grown, load.acknowledged)
+    grown.assert_visible(load.acknowledged)
 
 
 FAULTS: dict[str, dict[str, object]] = {
@@ -101,7 +72,7 @@ def test_a_store_in_trouble_delays_and_loses_nothing(grown: Cluster, url: str) -
             grown.clickhouse.fault()
             time.sleep(1)
     assert worker.is_running, worker.said()
-    assert_visible(grown, load.acknowledged)
+    grown.assert_visible(load.acknowledged)
 
 
 @pytest.mark.faults
@@ -121,7 +92,7 @@ def test_a_worker_that_is_told_to_end_does_so_within_ten_seconds(
         assert time.monotonic() - begun < 10
     grown.clickhouse.fault()
     grown.worker()
-    assert_visible(grown, load.acknowledged)
+    grown.assert_visible(load.acknowledged)
 
 
 @pytest.mark.faults
@@ -134,7 +105,7 @@ def test_a_worker_that_slept_past_its_session_harms_nothing(grown: Cluster, url:
         time.sleep(20)  # its session lasts 15 s
         os.kill(workers[0].pid, signal.SIGCONT)
         time.sleep(4)
-    assert_visible(grown, load.acknowledged)
+    grown.assert_visible(load.acknowledged)
 
 
 @pytest.mark.timeout(300)

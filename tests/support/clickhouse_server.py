@@ -87,6 +87,7 @@ class Statements(BaseHTTPRequestHandler):
     """One connection of a client."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are sent one after the other
     server: Engine
 
     def do_GET(self) -> None:

@@ -14,13 +14,16 @@ from pathlib import Path
 import httpx
 
 from support.clickhouse_process import ClickHouse, own_clickhouse
+from support.ingest_adapters import LetterLimit
 from support.ingest_dump import dump
 from support.ingest_service import eventually
+from support.ingest_streams import LAYOUT
 from support.kafka_broker import shared_broker
 from support.server_process import free_port
 from tupli_ingest.adapters.clickhouse_client import ClickHouseClient
 from tupli_ingest.adapters.generations import Generations
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
+from tupli_ingest.adapters.kafka_groups import group_of
 from tupli_ingest.adapters.kafka_reader import KafkaReader, ThreadLog
 from tupli_ingest.adapters.log_dead_letters import LogDeadLetters
 from tupli_ingest.core.pipeline import Pipeline
@@ -41,12 +44,13 @@ class Process:
     arguments: list[str]
     environment: dict[str, str]
     log: Path
+    module: str = "tupli_ingest"
     popen: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Process":
         with self.log.open("ab") as log:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", "tupli_ingest", *self.arguments],
+                [sys.executable, "-m", self.module, *self.arguments],
                 env=self.environment,
                 stdout=log,
                 stderr=log,
@@ -114,9 +118,9 @@ class Cluster:
         answer: dict[str, object] = json.loads(done.stdout)
         return answer
 
-    def process(self, *arguments: str) -> Process:
-        log = self.folder / f"{arguments[0]}-{len(self.processes)}.log"
-        process = Process(list(arguments), self.environment, log).start()
+    def process(self, *arguments: str, module: str = "tupli_ingest") -> Process:
+        log = self.folder / f"{module}-{arguments[0].strip('-')}-{len(self.processes)}.log"
+        process = Process(list(arguments), self.environment, log, module).start()
         self.processes.append(process)
         return process
 
@@ -125,8 +129,12 @@ class Cluster:
 
     def gateway(self) -> str:
         """A gateway that is ready; its address."""
+        return self.server("gateway")
+
+    def server(self, *arguments: str, module: str = "tupli_ingest") -> str:
+        """A process that serves HTTP and is ready; its address."""
         port = free_port()
-        process = self.process("gateway", "--port", str(port))
+        process = self.process(*arguments, "--port", str(port), module=module)
         url = f"http://127.0.0.1:{port}"
 
         def is_ready() -> bool:
@@ -139,15 +147,16 @@ class Cluster:
         eventually(is_ready, seconds=60)
         return url
 
-    def lags(self) -> list[int]:
+    def lags(self, generation: int = 1) -> list[int]:
         """Records of each partition that the workers have not committed."""
+        group = group_of(generation)
         return [
-            reader.end(EPISODES_TOPIC) - reader.checkpoint("g1", EPISODES_TOPIC) for reader in self.readers
+            reader.end(EPISODES_TOPIC) - reader.checkpoint(group, EPISODES_TOPIC) for reader in self.readers
         ]
 
-    def settled(self, seconds: float = 60) -> None:
+    def settled(self, generation: int = 1, seconds: float = 60) -> None:
         """When the workers have committed all that the log has."""
-        eventually(lambda: not any(self.lags()), seconds)
+        eventually(lambda: not any(self.lags(generation)), seconds)
 
     @property
     def readers(self) -> list[KafkaReader]:
@@ -167,11 +176,21 @@ class Cluster:
     def dead_letters(self) -> list[DeadLetter]:
         log = ThreadLog(self.kafka)
         try:
-            return LogDeadLetters(log, limit=lambda _: None, now_ms=lambda: 0).read()
+            return LogDeadLetters(log, limit=LetterLimit(0), now_ms=lambda: 0).read()
         finally:
             log.close()
 
-    def assert_as_the_log_says(self) -> dict[str, list[bytes]]:
+    def assert_visible(self, acknowledged: dict[bytes, int], generation: int = 1) -> None:
+        """Every acknowledged number of these streams has come, once and without a gap, and nothing is wrong."""
+        self.settled(generation)
+        shown = self.assert_as_the_log_says(generation)
+        assert len(shown["streams"]) == len(acknowledged)
+        assert len(shown[LAYOUT.table]) >= sum(0.9 * last for last in acknowledged.values())
+        wrong = (b"\tincomplete\t", b"\tconflict\t")
+        assert not [line for line in shown["episodes"] if any(word in line for word in wrong)]
+        assert self.dead_letters() == []
+
+    def assert_as_the_log_says(self, generation: int = 1) -> dict[str, list[bytes]]:
         """The store shows what one process makes of the whole log, in one go; gives what that is."""
         client = ClickHouseClient(self.clickhouse.connection)
         generations = Generations(client)
@@ -188,7 +207,7 @@ class Cluster:
                 engine.committed = engine.next_offset
             engine.close()
         client.close()
-        expected, shown = self.shown(REFERENCE), self.shown()
+        expected, shown = self.shown(REFERENCE), self.shown(generation)
         assert shown.keys() == expected.keys()
         for table, rows in expected.items():
             assert shown[table] == rows, f"table {table} differs"

@@ -21,7 +21,14 @@ from tupli_ingest.adapters.log_dead_letters import LogDeadLetters
 from tupli_ingest.adapters.memory import MemoryDeadLetters, MemoryLog, MemoryStore
 from tupli_ingest.adapters.sqlite_log import SqliteLog
 from tupli_ingest.core.errors import TooManyDeadLetters
-from tupli_ingest.core.ports import Checkpoints, DeadLetters, EpisodeStore, EventLog, LogReader
+from tupli_ingest.core.ports import (
+    Checkpoints,
+    DeadLetters,
+    EpisodeStore,
+    EventLog,
+    KeptLetters,
+    LogReader,
+)
 from tupli_schemas.records import NewRecord, Position
 
 
@@ -29,9 +36,13 @@ class WholeLog(EventLog, LogReader, Checkpoints, Protocol):
     """All sides of a log."""
 
 
+class KeptDeadLetters(DeadLetters, KeptLetters, Protocol):
+    """Both sides of the dead letters."""
+
+
 LogFactory = Callable[[Path], AbstractContextManager[WholeLog]]
 StoreFactory = Callable[[Path], AbstractContextManager[Callable[[], EpisodeStore]]]
-DeadLettersFactory = Callable[[Path, int], AbstractContextManager[DeadLetters]]
+DeadLettersFactory = Callable[[Path, int], AbstractContextManager[KeptDeadLetters]]
 
 
 @contextmanager
@@ -105,34 +116,36 @@ def http_stores(folder: Path) -> Iterator[Callable[[], EpisodeStore]]:
 
 
 @contextmanager
-def memory_dead_letters(folder: Path, limit: int) -> Iterator[DeadLetters]:
+def memory_dead_letters(folder: Path, limit: int) -> Iterator[KeptDeadLetters]:
     yield MemoryDeadLetters(limit=limit)
 
 
 @contextmanager
-def sqlite_dead_letters(folder: Path, limit: int) -> Iterator[DeadLetters]:
+def sqlite_dead_letters(folder: Path, limit: int) -> Iterator[KeptDeadLetters]:
     log = SqliteLog(folder / "log.sqlite3")
-    yield LogDeadLetters(log, limit=limit_of(limit), now_ms=lambda: 0)
+    yield LogDeadLetters(log, limit=LetterLimit(limit), now_ms=lambda: 0)
     log.close()
 
 
 @contextmanager
-def kafka_dead_letters(folder: Path, limit: int) -> Iterator[DeadLetters]:
+def kafka_dead_letters(folder: Path, limit: int) -> Iterator[KeptDeadLetters]:
     log = ThreadLog(kafka_connection())
-    yield LogDeadLetters(log, limit=limit_of(limit), now_ms=lambda: 0)
+    yield LogDeadLetters(log, limit=LetterLimit(limit), now_ms=lambda: 0)
     log.close()
 
 
-def limit_of(limit: int) -> Callable[[int], None]:
+class LetterLimit:
     """Allows so many letters."""
-    kept = [0]
 
-    def check(new: int) -> None:
-        if kept[0] + new > limit:
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+
+    def check(self, letters: int) -> None:
+        if letters > self._left:
             raise TooManyDeadLetters("too many")
-        kept[0] += new
 
-    return check
+    def count(self, letters: int) -> None:
+        self._left -= letters
 
 
 LOGS: Sequence[LogFactory] = [memory_log, sqlite_log, kafka_log]

@@ -30,7 +30,7 @@ class EngineParts:
         self, generation: int, *, store: EpisodeStore | None = None, block_rows: int = 200_000
     ) -> Engine:
         limit = DeadLetterLimit(ratio=0.2, window=1_000, run=100)
-        letters = LogDeadLetters(self.log, limit=limit.check, now_ms=lambda: 0)
+        letters = LogDeadLetters(self.log, limit=limit, now_ms=lambda: 0)
         self.generations.make(generation)
         pipeline = Pipeline(store or self.generations.open(generation), letters)
         limits = BlockLimits(rows=block_rows, read_bytes=20_000)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from typing import Self
 
 import httpx
 
@@ -53,6 +54,23 @@ class Sender(threading.Thread):
             return self._http.post("/ingest/v1/events", content=body, headers=EVENTS).status_code == 200
         except httpx.TransportError:
             return False
+
+
+class Load:
+    """Two senders at a gateway, for the length of a block; `acknowledged` afterwards."""
+
+    def __init__(self, url: str) -> None:
+        self._senders = [Sender(url, number) for number in range(2)]
+        self.acknowledged: dict[bytes, int] = {}
+
+    def __enter__(self) -> Self:
+        for sender in self._senders:
+            sender.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for sender in self._senders:
+            self.acknowledged |= sender.finish()
 
 
 def create_benchmark(url: str) -> None:

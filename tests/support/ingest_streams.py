@@ -113,6 +113,7 @@ class StreamOfItems:
 
     stream: bytes = STREAM
     items: list[Item] = field(default_factory=list)
+    layout: Layout = LAYOUT
 
     def episode(self, ordinal: int, n_steps: int, *, end: bool = True) -> "StreamOfItems":
         """Add a whole episode."""
@@ -131,7 +132,7 @@ class StreamOfItems:
         for number in range(first, (len(self.items) if last is None else last) + 1):
             item = self.items[number - 1]
             if rows and (not isinstance(item, RowItem) or len(rows) == cut):
-                out.append(steps_event(start, rows, stream=self.stream))
+                out.append(steps_event(start, rows, stream=self.stream, layout=self.layout))
                 rows = []
             if isinstance(item, RowItem):
                 start = start if rows else number
@@ -139,7 +140,7 @@ class StreamOfItems:
             else:
                 out.append(replace(item, first=number))
         if rows:
-            out.append(steps_event(start, rows, stream=self.stream))
+            out.append(steps_event(start, rows, stream=self.stream, layout=self.layout))
         return out
 
 

@@ -10,6 +10,7 @@ import typer
 
 import tupli
 from tupli.cli import lists, pull, record, server
+from tupli.cli.dead_letters import dead_letters
 from tupli.cli.output import emit, stderr, wants_json
 from tupli.cli.spool import spool
 from tupli.errors import TupliError
@@ -23,6 +24,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(spool, name="spool")
+app.add_typer(dead_letters, name="dead-letters")
 _COMMANDS: tuple[tuple[Callable[..., Any], tuple[str, ...]], ...] = (
     # The first name is shown; the others are the seed's spellings.
     (server.up, ("up",)),

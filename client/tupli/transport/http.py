@@ -74,6 +74,19 @@ class HttpTransport:
         """Of the last rebuild: state (`idle, running, done, failed`), generation, offset, end."""
         return self._call("GET", "/ingest/v1/rebuild")[1]
 
+    def dead_letters(self, *, after: int | None = None, limit: int = 100) -> dict[str, Any]:
+        """A page of what the server could not process: `letters`, `after` (the last index), `newest`."""
+        more = "" if after is None else f"&after={after}"
+        return self._call("GET", f"/ingest/v1/dead-letters?limit={limit}{more}")[1]
+
+    def dead_letter(self, index: int) -> dict[str, Any]:
+        """One of them, with its record as far as it can be read."""
+        return self._call("GET", f"/ingest/v1/dead-letters/{index}")[1]
+
+    def replay_dead_letters(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        """Append records of dead letters again: those of `indexes`, or of a `code` (`after`, `until`)."""
+        return self._call("POST", "/ingest/v1/dead-letters/replay", orjson.dumps(wanted), _JSON)[1]
+
     def close(self) -> None:
         """Close the connections of this process."""
         self._server.close()

@@ -14,10 +14,11 @@ from tupli_ingest.adapters.clickhouse_client import ClickHouseClient, ClickHouse
 from tupli_ingest.adapters.generations import Generations
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.adapters.kafka_topics import TopicPlan, create_topics_now
-from tupli_ingest.cluster import GatewayParts, WorkerParts, once_available
+from tupli_ingest.cluster import GatewayParts, once_available
 from tupli_ingest.core.errors import IngestError
 from tupli_ingest.logs import adopt_standard_logging, configure_logging
 from tupli_ingest.settings import IngestSettings
+from tupli_ingest.workers import WorkerParts
 
 STOP_SECONDS = 10
 

@@ -19,8 +19,10 @@ from tupli_ingest.adapters.log_dead_letters import LogDeadLetters
 from tupli_ingest.adapters.sqlite_log import LogLimits, SqliteLog
 from tupli_ingest.core.pipeline import Pipeline
 from tupli_ingest.core.ports import EpisodeKey, EpisodeStore, EventLog, StoredStream
+from tupli_ingest.core.replaying import places_in
 from tupli_ingest.http.bodies import InFlight
 from tupli_ingest.http.commands import CommandLimits, Verdicts, commands_router
+from tupli_ingest.http.dead_letters import dead_letters_router
 from tupli_ingest.http.events import EventLimits, events_router
 from tupli_ingest.http.gateway import Gateway
 from tupli_ingest.http.health import Checks, health_router
@@ -131,7 +133,7 @@ class IngestParts:
 
     def _dead_letters(self) -> tuple[LogDeadLetters, DeadLetterLimit]:
         limit = dead_letter_limit(self.settings)
-        return LogDeadLetters(self.log, limit=limit.check, now_ms=self._now_ms), limit
+        return LogDeadLetters(self.log, limit=limit, now_ms=self._now_ms), limit
 
     def _open(self, generation: int, *, start: int | None) -> Opened:
         """A generation's store and the engine that fills it, from `start` or where its group was."""
@@ -157,6 +159,8 @@ class IngestParts:
         )
         router.include_router(streams_router(self._load_stream))
         router.include_router(rebuild_router(self.rebuilder))
+        letters, _ = self._dead_letters()
+        router.include_router(dead_letters_router(letters, self.log, places_in(self.log)))
         return router
 
     async def checks(self) -> dict[str, str]:

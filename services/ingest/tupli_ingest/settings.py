@@ -45,7 +45,7 @@ class IngestSettings(BaseSettings):
     old_generation_grace_s: float = Field(default=60.0, ge=0)
 
     watchdog_s: float = Field(
-        default=60.0,
+        default=180.0,  # longer than a statement of the store, a call of the log or a rebalance may take
         gt=0,
         description="a worker that stands still for so long with records waiting ends itself",
     )

@@ -1,5 +1,7 @@
 """Settings of the query service."""
 
+from typing import Literal
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -14,3 +16,5 @@ class QuerySettings(BaseSettings):
         default=30.0, gt=0, description="How long a stream's reader may read nothing."
     )
     threads: int = Field(default=24, ge=2, le=512, description="Threads that wait for the store.")
+    log_format: Literal["json", "console"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import count
 
 import pytest
 
@@ -10,10 +11,10 @@ from support.ingest_streams import BENCHMARK, LAYOUT, STREAM, StreamOfItems, new
 from tupli_ingest.adapters.memory import MemoryDeadLetters, MemoryStore
 from tupli_ingest.core.errors import Bug, Stopped, StoreUnavailable
 from tupli_ingest.core.pipeline import Pipeline
-from tupli_ingest.core.ports import EpisodeKey, Row, Table
+from tupli_ingest.core.ports import EpisodeKey, Row, StoredStream, Table
 from tupli_ingest.processing.block_writer import BlockWriter, WriterLimits
 from tupli_ingest.processing.dead_letter_limit import DeadLetterLimit
-from tupli_schemas.ids import LOCAL_SUBJECT, episode_id
+from tupli_schemas.ids import LOCAL_SUBJECT, episode_id, make_id
 from tupli_schemas.records import Position, Record
 
 
@@ -86,6 +87,7 @@ def test_what_is_delivered_is_written_and_told_in_order(world: World) -> None:
     assert world.told == sorted(world.told)
     assert world.status == "terminated"
     assert world.writer.is_idle
+    assert 1 <= world.writer.blocks <= len(records())
 
 
 def test_nothing_is_told_before_it_is_written(world: World) -> None:
@@ -96,6 +98,44 @@ def test_nothing_is_told_before_it_is_written(world: World) -> None:
     world.store.away.clear()
     until(lambda: world.told == [1])
     assert world.status == "terminated"
+
+
+class SlowStore(Store):
+    """While what it knows of streams is read, more is delivered, for as long as somebody delivers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.more: Callable[[], None] = lambda: None
+
+    def load_streams(
+        self, wanted: Mapping[bytes, Collection[int] | None], *, columns: Sequence[str] = ()
+    ) -> dict[bytes, StoredStream]:
+        self.more()
+        return super().load_streams(wanted, columns=columns)
+
+
+def test_a_block_ends_although_more_and_more_comes() -> None:
+    world = World()
+    world.store = store = SlowStore()
+    numbers = count(1)
+
+    def deliver() -> None:
+        number = next(numbers)
+        stream = StreamOfItems(make_id(1_700_000_000_000, number))
+        news = [new_record(event) for event in stream.episode(1, 3).events()]
+        at = 10 * number
+        found = [
+            Record(Position(1, number, at + i), n.key, n.envelope, n.payload) for i, n in enumerate(news)
+        ]
+        world.put(number, found)
+
+    store.more = deliver
+    world.writer.start()
+    deliver()
+    until(lambda: len(world.told) >= 3)
+    store.more = lambda: None
+    world.writer.stop(5)
+    assert world.told == sorted(world.told)
 
 
 def test_another_generation_asks_the_store_again(world: World) -> None:

@@ -8,7 +8,7 @@ from support.ingest_streams import BENCHMARK, LAYOUT, STREAM, StreamOfItems, new
 from tupli_ingest.adapters.memory import MemoryDeadLetters, MemoryLog, MemoryStore
 from tupli_ingest.core.block import Block, Piece
 from tupli_ingest.core.decoding import decode_steps
-from tupli_ingest.core.errors import RowsRefused, StoreUnavailable
+from tupli_ingest.core.errors import NoMoreTables, RowsRefused, StoreUnavailable
 from tupli_ingest.core.pipeline import Pipeline
 from tupli_schemas.events import EPISODES_TOPIC, Event, StepsRecorded
 from tupli_schemas.ids import LOCAL_SUBJECT, episode_id
@@ -73,6 +73,25 @@ def test_a_row_that_the_store_refuses_is_found_by_halving() -> None:
     (header,) = store.rows("episodes")
     assert (header["status"], header["conflict_reason"]) == ("conflict", "the store refuses step 37: too odd")
     assert store.calls < 20
+
+
+class NarrowStore(PickyStore):
+    """Makes no more step tables."""
+
+    def write_steps(self, layout: Layout, rows: pa.RecordBatch) -> None:
+        self.calls += 1
+        raise NoMoreTables("too many tables")
+
+
+def test_rows_without_a_table_are_refused_at_once() -> None:
+    store, letters = NarrowStore(0), MemoryDeadLetters()
+    pipeline = Pipeline(store, letters)
+    pipeline.add(records_of(*StreamOfItems().episode(1, 100).events()))
+    pipeline.flush()
+    (letter,) = letters.read()
+    assert (letter.code, store.calls) == ("no_more_tables", 1)
+    (header,) = store.rows("episodes")
+    assert header["status"] == "conflict"
 
 
 class TiredStore(MemoryStore):

@@ -1,5 +1,6 @@
 """ClickHouse over HTTP: statements and inserts through clickhouse-connect, with errors in the port's words."""
 
+import threading
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -66,6 +67,7 @@ class ClickHouseClient(DriverClient):
     def __init__(self, connection: ClickHouseConnection) -> None:
         self._options = connection.options()
         self._made: Any = None
+        self._making = threading.Lock()
 
     def table(self, sql: str) -> pa.Table:
         """A query's whole answer, read with the pinned settings of FINAL; text and bytes as binary."""
@@ -94,12 +96,15 @@ class ClickHouseClient(DriverClient):
 
     def close(self) -> None:
         """Let go of the connections."""
-        if self._made is not None:
-            self._made.close()
+        with self._making:
+            if self._made is not None:
+                self._made.close()
 
     @property
     def _client(self) -> Any:
         """The driver, connected."""
         if self._made is None:
-            self._made = clickhouse_connect.get_client(**self._options)
+            with self._making:
+                if self._made is None:
+                    self._made = clickhouse_connect.get_client(**self._options)
         return self._made

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol, get_args
 import pyarrow as pa
 
 from tupli_ingest.adapters.clickhouse_rows import Columns, rows_of_arrow, rows_to_arrow
-from tupli_ingest.core.errors import RowsRefused, StoreUnavailable
+from tupli_ingest.core.errors import NoMoreTables, StoreUnavailable
 from tupli_ingest.core.ports import (
     EpisodeKey,
     Row,
@@ -202,7 +202,7 @@ class ClickHouseStore:
             if self._has_step_table(layout.table):
                 return
             if len(self._step_tables) >= self._max_step_tables:
-                raise RowsRefused(f"there are {self._max_step_tables} step tables already, no more are made")
+                raise NoMoreTables(f"there are {self._max_step_tables} step tables already, no more are made")
             self._client.command(step_table_ddl(self._database, layout))
             row = pa.table({"name": [layout.table], "layout": [layout.text]})
             self._client.insert(self._database, "step_tables", row)

@@ -12,13 +12,16 @@ Faust is used only in the way that loses nothing. Measured and read on faust-str
 
 import asyncio
 import ssl
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import faust
 import structlog
+from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import ConsumerMessage
 
@@ -86,7 +89,11 @@ class FaustEngine:
         consumer: Any = self._app.consumer
         found: dict[int, int] = {}
         for place in self._app.assignor.assigned_actives():
-            end, committed = consumer.highwater(place), consumer._committed_offset.get(place)  # noqa: SLF001 -- Faust tells it nowhere else
+            try:
+                end = consumer.highwater(place)
+            except (AssertionError, ConsumerNotStarted):  # a rebalance has taken it just now
+                continue
+            committed = consumer._committed_offset.get(place)  # noqa: SLF001 -- Faust tells it nowhere else
             found[place.partition] = max((end or 0) - (committed or 0), 0)
         return found
 
@@ -108,6 +115,9 @@ class FaustEngine:
             stream_wait_empty=False,
             stream_recovery_delay=0.0,
             store="memory://",
+            datadir=str(
+                Path(tempfile.gettempdir()) / "tupli-worker"
+            ),  # Faust makes one; nothing is kept in it
             topic_allow_declare=False,
             topic_disable_leader=True,
             web_enabled=False,

@@ -9,6 +9,7 @@ import pyarrow as pa
 from tupli_ingest.adapters.clickhouse_store import ClickHouseStore, StoreClient
 from tupli_ingest.adapters.migrations import migrate
 from tupli_ingest.core.errors import StoreUnavailable
+from tupli_ingest.core.plan import Plan
 from tupli_schemas.tables import CONTROL_DATABASE, generation_database
 
 _NAME: Final = re.compile(r"tupli_g(\d+)")
@@ -34,8 +35,8 @@ class Generations:
             StoreUnavailable: The store does not answer; what ran has run, and the rest runs next time.
         """
         ran = [f"{CONTROL_DATABASE}.{name}" for name in migrate(self._client, CONTROL_DATABASE, "control")]
-        if self._serving_row() is None:
-            self._write_serving(1, version=1)
+        if self._row() is None:
+            self._write(Plan(1), version=1)
         return ran + self.make(self.serving())
 
     def make(self, generation: int) -> list[str]:
@@ -49,7 +50,15 @@ class Generations:
         Raises:
             StoreUnavailable: The store does not answer, or is not migrated.
         """
-        row = self._serving_row()
+        return self.plan().serving
+
+    def plan(self) -> Plan:
+        """Which generation serves, and which is being filled.
+
+        Raises:
+            StoreUnavailable: The store does not answer, or is not migrated.
+        """
+        row = self._row()
         if row is None:
             raise StoreUnavailable("no generation serves yet: the store is not migrated")
         return row[0]
@@ -59,9 +68,12 @@ class Generations:
         return ClickHouseStore(client or self._client, generation, max_step_tables=self._max_step_tables)
 
     def switch(self, generation: int) -> None:
-        """Let this generation serve from now on."""
-        _, version = self._serving_row() or (1, 0)
-        self._write_serving(generation, version=version + 1)
+        """Let this generation serve from now on; none is being filled then."""
+        self._change(Plan(generation))
+
+    def fill(self, generation: int, note: str = "") -> None:
+        """Have a generation filled that was made, to serve next; 0 to have none filled, with the reason."""
+        self._change(Plan(self.serving(), generation, note))
 
     def drop(self, generation: int) -> None:
         """Remove a generation that does not serve.
@@ -79,18 +91,34 @@ class Generations:
         found = [int(match[1]) for name in names if (match := _NAME.fullmatch(name))]
         return sorted(set(found) - {self.serving()})
 
-    def _serving_row(self) -> tuple[int, int] | None:
-        sql = f"SELECT generation, version FROM {CONTROL_DATABASE}.serving FINAL WHERE k = 0"  # noqa: S608 -- our names
-        rows = self._client.table(sql).to_pylist()
-        return (rows[0]["generation"], rows[0]["version"]) if rows else None
+    def _change(self, plan: Plan) -> None:
+        _, version = self._row() or (None, 0)
+        self._write(plan, version=version + 1)
 
-    def _write_serving(self, generation: int, *, version: int) -> None:
+    def _row(self) -> tuple[Plan, int] | None:
+        """The control row and its version."""
+        sql = f"SELECT * FROM {CONTROL_DATABASE}.serving FINAL WHERE k = 0"  # noqa: S608 -- our names
+        rows = self._client.table(sql).to_pylist()
+        if not rows:
+            return None
+        row = rows[0]
+        since_ms = int(row["switched_at"].timestamp() * 1_000)
+        plan = Plan(row["generation"], row.get("filling", 0), _text(row.get("note", "")), since_ms)
+        return plan, row["version"]
+
+    def _write(self, plan: Plan, *, version: int) -> None:
         row = pa.table(
             {
                 "k": pa.array([0], pa.uint8()),
-                "generation": pa.array([generation], pa.uint32()),
+                "generation": pa.array([plan.serving], pa.uint32()),
                 "switched_at": pa.array([time.time_ns() // 1_000_000], pa.timestamp("ms", "UTC")),
                 "version": pa.array([version], pa.uint64()),
+                "filling": pa.array([plan.filling], pa.uint32()),
+                "note": pa.array([plan.note], pa.string()),
             }
         )
         self._client.insert(CONTROL_DATABASE, "serving", row)
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -28,6 +28,9 @@ from tupli_schemas.records import NewRecord, Position
 MAX_REQUEST_BYTES: Final = MAX_EVENT_BYTES + 64 * 1024
 """An event with its envelope; the topic's `max.message.bytes` is the same."""
 LOG_GENERATION: Final = 1
+RECONNECT_S: Final = 0.5
+MAX_RECONNECT_S: Final = 10.0
+"""The pauses between attempts to reach the brokers grow from the one to the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class KafkaLog:
 
     The producer is made anew after a failure that it does not survive (a sequence that the broker does not
     know any more, a fenced epoch, refused credentials); what it had not sent by then is refused, and sent
-    again by whoever waits for it.
+    again by whoever waits for it. Once there was such a failure, or `start` failed, it goes on trying to
+    connect by itself until `stop`: who sends only where `is_writable` says so would wait for ever.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class KafkaLog:
         self._generation = generation
         self._producer: AIOKafkaProducer | None = None
         self._making = asyncio.Lock()
+        self._reconnecting: asyncio.Task[None] | None = None
         self._closing = False
         self._log = structlog.get_logger("tupli_ingest.kafka_log")
         self.in_flight_bytes = 0
@@ -67,9 +72,13 @@ class KafkaLog:
         """Connect.
 
         Raises:
-            LogUnavailable: No broker answers.
+            LogUnavailable: No broker answers yet; it is tried again in the background.
         """
-        await self._connected()
+        try:
+            await self._connected()
+        except LogUnavailable:
+            self._reconnect()
+            raise
 
     async def append(self, topic: str, records: Sequence[NewRecord]) -> list[Position]:
         """See `EventLog.append`. Records of one key stand in one partition, in this order.
@@ -93,6 +102,9 @@ class KafkaLog:
     async def stop(self) -> None:
         """Send what is on its way, then disconnect."""
         self._closing = True
+        if self._reconnecting is not None:
+            self._reconnecting.cancel()
+            await asyncio.wait([self._reconnecting])
         producer, self._producer = self._producer, None
         if producer is not None:
             await producer.stop()
@@ -124,11 +136,38 @@ class KafkaLog:
 
     async def _connected(self) -> AIOKafkaProducer:
         async with self._making:
-            if self._closing:
-                raise LogUnavailable("the log is closing")
+            self._refuse_when_closing()
             if self._producer is None:
-                self._producer = await self._made()
+                made = await self._made()
+                try:
+                    self._refuse_when_closing()
+                except LogUnavailable:
+                    await made.stop()
+                    raise
+                self._producer = made
             return self._producer
+
+    def _refuse_when_closing(self) -> None:
+        if self._closing:
+            raise LogUnavailable("the log is closing")
+
+    def _reconnect(self) -> None:
+        """Go on trying in the background, unless that is under way."""
+        if not self._closing and (self._reconnecting is None or self._reconnecting.done()):
+            self._reconnecting = asyncio.create_task(self._until_connected())
+
+    async def _until_connected(self) -> None:
+        delay, told = RECONNECT_S, ""
+        while self._producer is None:
+            try:
+                await self._connected()
+            except Exception as error:  # noqa: BLE001 -- the edge of the task: only another attempt can heal it
+                if str(error) != told:
+                    told = str(error)
+                    self._log.warning("the log does not answer yet", error=f"{type(error).__name__}: {error}")
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, MAX_RECONNECT_S)
+        self._log.info("the log answers again")
 
     async def _made(self) -> AIOKafkaProducer:
         with translated():
@@ -155,6 +194,7 @@ class KafkaLog:
             if self._producer != producer:
                 return  # another request has seen to it
             self._producer = None
+        self._reconnect()
         self._log.warning("the producer is made anew", error=f"{type(error).__name__}: {error}")
         with contextlib.suppress(KafkaError, OSError):  # it is broken; its futures tell what it still had
             await producer.stop()

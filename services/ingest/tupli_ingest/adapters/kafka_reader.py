@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
@@ -39,7 +39,9 @@ class KafkaReader:
         self._generation = generation
         self._topics: dict[str, _Partition] = {}
         self._groups: dict[str, AIOKafkaConsumer] = {}
-        self._making = asyncio.Lock()
+        self._making: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """One for each topic and group: who connects for one does not hold up the others."""
+        self._closing = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="kafka-reader", daemon=True)
         self._thread.start()
@@ -86,18 +88,21 @@ class KafkaReader:
         """Disconnect; nothing may be asked any more."""
 
         async def run() -> None:
+            self._closing = True
             for consumer in [*(one.consumer for one in self._topics.values()), *self._groups.values()]:
                 with contextlib.suppress(KafkaError, OSError):  # it may have lost its broker
                     await consumer.stop()
 
-        self._call(run())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        try:
+            self._call(run())
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
 
     def _on(self, topic: str, ask: "Callable[[_Partition], Awaitable[T]]", patience: float = 0.0) -> T:
         async def run() -> T:
-            async with self._making:
+            async with self._making[topic]:
                 partition = self._topics.get(topic)
                 if partition is None:
                     consumer = await self._made(group=None)
@@ -112,7 +117,7 @@ class KafkaReader:
 
     async def _group(self, group: str, topic: str) -> AIOKafkaConsumer:
         name = group_id(self._connection, group, topic)
-        async with self._making:
+        async with self._making[name]:
             if name not in self._groups:
                 consumer = self._groups[name] = await self._made(group=name)
                 consumer.assign([self._place(topic)])
@@ -129,10 +134,15 @@ class KafkaReader:
         )
         try:
             await consumer.start()
+            self._refuse_when_closing()  # it was asked to meanwhile: nobody else would stop this one
         except BaseException:
             await consumer.stop()
             raise
         return consumer
+
+    def _refuse_when_closing(self) -> None:
+        if self._closing:
+            raise LogUnavailable("the log is closing")
 
     def _call(self, work: Coroutine[Any, Any, T], patience: float = 0.0) -> T:
         with translated():
@@ -157,8 +167,10 @@ class ThreadLog(KafkaReader):
 
     def close(self) -> None:
         """Send what is on its way, and disconnect."""
-        self._call(self.log.stop())
-        super().close()
+        try:
+            self._call(self.log.stop())
+        finally:
+            super().close()
 
 
 class _Partition:

@@ -6,13 +6,12 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from tupli_ingest.core.ports import DeadLetter
+from tupli_ingest.core.ports import OUR_FAULT, DeadLetter, KeptLetter
 from tupli_schemas.events import DEAD_LETTERS_TOPIC
 from tupli_schemas.ids import LOCAL_SUBJECT
 from tupli_schemas.records import Envelope, NewRecord, Position, Record
 
 Identity = tuple[str, Position, str]
-OUR_FAULT: Final = frozenset({"undecodable", "rows_refused"})
 _READ_BYTES: Final = 8 * 1024 * 1024
 
 
@@ -27,16 +26,32 @@ class LetterLog(Protocol):
         """See `LogReader.read`."""
         ...
 
+    def end(self, topic: str) -> int:
+        """See `LogReader.end`."""
+        ...
+
+
+class Limit(Protocol):
+    """How many letters of ours are kept before somebody must look."""
+
+    def check(self, letters: int) -> None:
+        """Raise `TooManyDeadLetters` where so many more would pass the limit; asked again at each attempt."""
+        ...
+
+    def count(self, letters: int) -> None:
+        """So many more are kept."""
+        ...
+
 
 class LogDeadLetters:
     """`DeadLetters` as records of `tupli.dead-letters.v1`.
 
-    Before new letters are kept, `limit` is told how many of them cannot be a caller's doing, because the
-    gateway has checked what it accepted; it may raise `TooManyDeadLetters`. A caller who appends to another's
-    stream must not be able to stop the processor.
+    The limit is about letters that cannot be a caller's doing, because the gateway has checked what it accepted.
+    A caller who appends to another's stream, or has a thousand kinds of observations, must not be able to stop
+    the processor.
     """
 
-    def __init__(self, log: LetterLog, *, limit: Callable[[int], None], now_ms: Callable[[], int]) -> None:
+    def __init__(self, log: LetterLog, *, limit: Limit, now_ms: Callable[[], int]) -> None:
         self._log = log
         self._limit = limit
         self._now_ms = now_ms
@@ -52,15 +67,26 @@ class LogDeadLetters:
             new = {identity: letter for identity, letter in new.items() if identity not in self._kept}
             if not new:
                 return
-            self._limit(sum(letter.code in OUR_FAULT for letter in new.values()))
+            ours = sum(letter.code in OUR_FAULT for letter in new.values())
+            self._limit.check(ours)
             self._log.append_now(DEAD_LETTERS_TOPIC, [self._record(letter) for letter in new.values()])
+            self._limit.count(ours)
             self._catch_up()
 
     def read(self, after: int | None = None, max_records: int = 1_000) -> list[DeadLetter]:
         """See `DeadLetters.read`."""
+        return [kept.letter for kept in self.entries(after, max_records)]
+
+    def entries(self, after: int | None = None, max_records: int = 1_000) -> list[KeptLetter]:
+        """See `KeptLetters.entries`; an index is an offset in the topic."""
         start = 0 if after is None else after + 1
         records = self._log.read(DEAD_LETTERS_TOPIC, start, max_bytes=_READ_BYTES, max_records=max_records)
-        return [_letter(record) for record in records]
+        return [KeptLetter(one.position.offset, one.envelope.received_at, _letter(one)) for one in records]
+
+    def newest(self) -> int | None:
+        """See `KeptLetters.newest`."""
+        end = self._log.end(DEAD_LETTERS_TOPIC)
+        return end - 1 if end else None
 
     def _catch_up(self) -> None:
         """Learn which letters the topic has."""

@@ -9,8 +9,10 @@ import pyarrow as pa
 
 from tupli_ingest.core.errors import TooManyDeadLetters
 from tupli_ingest.core.ports import (
+    OUR_FAULT,
     DeadLetter,
     EpisodeKey,
+    KeptLetter,
     Row,
     StoredStream,
     Table,
@@ -187,11 +189,20 @@ class MemoryDeadLetters:
         """Keep the letters that are new."""
         known = {(letter.topic, letter.position, letter.code) for letter in self._letters}
         new = [one for one in letters if (one.topic, one.position, one.code) not in known]
-        if len(self._letters) + len(new) > self._limit:
+        if sum(one.code in OUR_FAULT for one in (*self._letters, *new)) > self._limit:
             raise TooManyDeadLetters(f"more than {self._limit} dead letters")
         self._letters += new
 
     def read(self, after: int | None = None, max_records: int = 1_000) -> list[DeadLetter]:
         """Letters above index `after`."""
+        return [kept.letter for kept in self.entries(after, max_records)]
+
+    def entries(self, after: int | None = None, max_records: int = 1_000) -> list[KeptLetter]:
+        """The same with their indices; nobody knows since when."""
         start = 0 if after is None else after + 1
-        return self._letters[start : start + max_records]
+        some = self._letters[start : start + max_records]
+        return [KeptLetter(index, 0, letter) for index, letter in enumerate(some, start)]
+
+    def newest(self) -> int | None:
+        """The index of the last one."""
+        return len(self._letters) - 1 if self._letters else None

@@ -11,9 +11,12 @@ IngestError
 ├── Refused              do not repeat: the input is at fault
 │   ├── RequestRefused   a request to the gateway; names the event and the field
 │   └── RowsRefused      rows that the store will never take; found by halving
+│       └── NoMoreTables there are as many step tables as the limit allows
 ├── TooManyDeadLetters   stop the process: a bad deploy must not drain into dead letters
 └── Bug                  stop the process: a promise between our own parts is broken
 """
+
+from typing import ClassVar
 
 from tupli_schemas.problems import Problem
 
@@ -64,7 +67,15 @@ class RequestRefused(Refused):
 
 
 class RowsRefused(Refused):
-    """Rows that the store will never take, however often they are written."""
+    """Rows that the store will never take, however often they are written; `code` is that of their dead letters."""
+
+    code: ClassVar[str] = "rows_refused"
+
+
+class NoMoreTables(RowsRefused):
+    """Rows of a layout without a step table, and no more tables are made: a caller's variety, and no fault of ours."""
+
+    code = "no_more_tables"
 
 
 class TooManyDeadLetters(IngestError):

@@ -7,7 +7,7 @@ import pyarrow as pa
 from tupli_ingest.core.assembler import Assembler
 from tupli_ingest.core.block import Check, placed_rows
 from tupli_ingest.core.decoding import Item, decode_record
-from tupli_ingest.core.errors import RowsRefused
+from tupli_ingest.core.errors import NoMoreTables, RowsRefused
 from tupli_ingest.core.ports import DeadLetter, DeadLetters, EpisodeKey, EpisodeStore
 from tupli_ingest.core.ranges import RangeSet
 from tupli_ingest.core.rows import LAST_STEP, parse_layout
@@ -96,21 +96,22 @@ class Pipeline:
         try:
             self._store.write_steps(layout, rows)
         except RowsRefused as error:
-            if rows.num_rows == 1:
-                self._refuse(rows, str(error))
+            if rows.num_rows == 1 or isinstance(error, NoMoreTables):  # that is of all alike
+                for row in range(rows.num_rows):
+                    self._refuse(rows, row, error)
                 return
             half = rows.num_rows // 2
             self._write_steps(layout, rows.slice(0, half))
             self._write_steps(layout, rows.slice(half))
 
-    def _refuse(self, rows: pa.RecordBatch, reason: str) -> None:
+    def _refuse(self, rows: pa.RecordBatch, row: int, error: RowsRefused) -> None:
         names = ("episode", "step", "log_generation", "partition", "offset")
-        episode, step, *place = (rows.column(name)[0].as_py() for name in names)
+        episode, step, *place = (rows.column(name)[row].as_py() for name in names)
         position = Position(*place)
-        self._assembler.refuse(episode, step, position.offset, reason)
-        told = f"step {step} of episode {episode.hex()}: {reason}"
+        self._assembler.refuse(episode, step, position.offset, str(error))
+        told = f"step {step} of episode {episode.hex()}: {error}"
         stream = episode[:12] + bytes(4)
-        self._assembler.add_letter(DeadLetter(self._topic, position, stream, "rows_refused", told))
+        self._assembler.add_letter(DeadLetter(self._topic, position, stream, error.code, told))
 
     def _move(self, source: EpisodeKey, target: EpisodeKey) -> None:
         layout = parse_layout(source.layout)

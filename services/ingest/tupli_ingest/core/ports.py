@@ -9,7 +9,7 @@ happened in part, and may be repeated.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import pyarrow as pa
 
@@ -185,7 +185,7 @@ class DeadLetter:
         position: Its position there.
         key: Its key.
         code: A stable word for the reason (`undecodable`, `foreign_owner`, `layout_mismatch`,
-            `rows_refused`).
+            `rows_refused`, `no_more_tables`).
         reason: What a person needs to know.
         payload: The record's payload, or empty when the log has it.
     """
@@ -196,6 +196,10 @@ class DeadLetter:
     code: str
     reason: str
     payload: bytes = b""
+
+
+OUR_FAULT: Final = frozenset({"undecodable", "rows_refused"})
+"""What cannot be a caller's doing, because the gateway has checked what it accepted. Only these have a limit."""
 
 
 class DeadLetters(Protocol):
@@ -213,6 +217,37 @@ class DeadLetters(Protocol):
 
     def read(self, after: int | None = None, max_records: int = 1_000) -> list[DeadLetter]:
         """Letters in the order they were kept, above index `after`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeptLetter:
+    """A dead letter as it is kept: at `index`, which grows and is never reused, since `kept_at` (Unix ms)."""
+
+    index: int
+    kept_at: int
+    letter: DeadLetter
+
+
+class KeptLetters(Protocol):
+    """The dead letters for people who look: pages, and one by its index."""
+
+    def entries(self, after: int | None = None, max_records: int = 1_000) -> list[KeptLetter]:
+        """Letters in the order they were kept, above index `after`; fewer than asked for where they are large.
+
+        An empty list means that there are none. It reads as many as it gives.
+
+        Raises:
+            LogUnavailable: The place where they are kept does not answer.
+        """
+        ...
+
+    def newest(self) -> int | None:
+        """The index of the newest letter (or of one that was there once); None when there is none.
+
+        Raises:
+            LogUnavailable: The place where they are kept does not answer.
+        """
         ...
 
 

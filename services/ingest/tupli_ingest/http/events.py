@@ -19,7 +19,7 @@ from tupli_schemas.events import EPISODES_TOPIC
 from tupli_schemas.framing import Frame
 from tupli_schemas.ids import id_text
 from tupli_schemas.problems import Problem
-from tupli_schemas.records import NewRecord
+from tupli_schemas.records import NewRecord, Position
 
 DECODING_THREADS: Final = 2
 RAW_FACTOR: Final = 2
@@ -97,16 +97,23 @@ def not_now(retry_after_s: int) -> Refused:
 async def append_or_refuse(
     log: EventLog, topic: str, records: Sequence[NewRecord], retry_after_s: int
 ) -> int:
-    """Append and give the last offset.
+    """Append and give the last offset; see `positions_or_refuse`."""
+    positions = await positions_or_refuse(log, topic, records, retry_after_s)
+    return positions[-1].offset if positions else -1
+
+
+async def positions_or_refuse(
+    log: EventLog, topic: str, records: Sequence[NewRecord], retry_after_s: int
+) -> list[Position]:
+    """Append and give the positions.
 
     Raises:
         Refused: There is no space (507), or the log cannot keep up or does not answer (503).
     """
     try:
-        positions = await log.append(topic, records)
+        return await log.append(topic, records)
     except LogFull as error:
         detail = "The server has no space for this; nothing was kept."
         raise Refused(Problem("storage_full", detail), retry_after_s=retry_after_s) from error
     except Unavailable as error:
         raise not_now(retry_after_s) from error
-    return positions[-1].offset if positions else -1

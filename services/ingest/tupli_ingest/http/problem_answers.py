@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tupli_ingest.core.errors import Unavailable
 from tupli_ingest.logs import request_id
 from tupli_schemas.problems import MEDIA_TYPE, Problem
 
@@ -78,7 +79,12 @@ def install_problem_answers(app: FastAPI) -> None:
         place = ".".join(str(part) for part in first.get("loc", ()))
         return answer(Problem("invalid_request", str(first.get("msg", "not valid")), place), status=422)
 
+    async def away(_request: Request, error: Exception) -> Response:
+        structlog.get_logger("tupli_ingest.http").warning("a part is away", error=str(error))
+        return answer(Problem("unavailable", "A part of the service does not answer."), retry_after_s=1)
+
     app.add_exception_handler(Refused, refused)
+    app.add_exception_handler(Unavailable, away)
     app.add_exception_handler(HTTPException, framework)
     app.add_exception_handler(RequestValidationError, invalid)
 

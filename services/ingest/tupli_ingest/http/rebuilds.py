@@ -24,11 +24,11 @@ def rebuild_router(rebuilds: Rebuilds) -> APIRouter:
     router = APIRouter()
 
     @router.post("/ingest/v1/rebuild")
-    async def start() -> Response:
+    def start() -> Response:  # in a thread: the store may be asked
         return json_answer({"job": rebuilds.request()}, status=202)
 
     @router.get("/ingest/v1/rebuild")
-    async def progress() -> Response:
+    def progress() -> Response:
         return json_answer(rebuilds.progress())
 
     return router

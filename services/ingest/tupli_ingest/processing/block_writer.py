@@ -6,7 +6,6 @@ asks the store. Within a generation each partition's records come without a hole
 """
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,10 +23,9 @@ WAIT_S: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class WriterLimits:
-    """When a block is written although more waits (bytes of events, rows), and how many bytes may wait."""
+    """How many bytes of records a block takes of those that wait, and how many may wait."""
 
     block_bytes: int = 8 * 1024 * 1024
-    block_rows: int = 200_000
     waiting_bytes: int = 32 * 1024 * 1024
 
 
@@ -65,7 +63,8 @@ class BlockWriter(Worker):
         self._order = _Order()
         self._pipeline: Pipeline | None = None
         self._generation = -1
-        self.progress_at = time.monotonic()
+        self.blocks = 0
+        """Blocks that were written."""
 
     def put(self, generation: int, records: Sequence[Record], written: Callable[[], None]) -> None:
         """Take what was delivered; waits while too much waits already. Used by one thread at a time.
@@ -97,48 +96,40 @@ class BlockWriter(Worker):
             self._changed.notify_all()
 
     def round(self) -> None:
-        """One block, or a short wait for deliveries."""
-        first = self._next(WAIT_S)
-        if first is None:
+        """One block of what waits, or a short wait for something."""
+        block = self._next_block(WAIT_S)
+        if not block:
             return
-        pipeline = self._pipeline_of(first.generation)
-        block: list[Delivery] = []
-        following: Delivery | None = first
-        while following is not None:
-            self._fold(pipeline, following)
-            block.append(following)
-            following = None if self._is_full(pipeline) else self._next(0.0, first.generation)
+        pipeline = self._pipeline_of(block[0].generation)
+        items = [item for delivery in block for item in delivery.items]
+        self.retry(lambda: pipeline.add_items(items), "reading what is known of streams")
+        self._dead_letters.processed(len(items))
         self.retry(pipeline.flush, "writing a block")
         self._dead_letters.written()
         with self._changed:
             self._waiting_bytes -= sum(delivery.size for delivery in block)
             self._changed.notify_all()
-        self.progress_at = time.monotonic()
+        self.blocks += 1
         for delivery in block:
             delivery.written()
 
-    def _fold(self, pipeline: Pipeline, delivery: Delivery) -> None:
-        self.retry(lambda: pipeline.add_items(delivery.items), "reading what is known of streams")
-        self._dead_letters.processed(len(delivery.items))
-
-    def _next(self, patience: float, generation: int | None = None) -> Delivery | None:
-        """The next delivery, of this generation if one is given."""
+    def _next_block(self, patience: float) -> list[Delivery]:
+        """What waits by now, of one generation and up to a block's size; what comes meanwhile is the next block's."""
+        block: list[Delivery] = []
+        size = 0
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self.stopping, patience)
-            if not self._waiting or (generation is not None and self._waiting[0].generation != generation):
-                return None
-            return self._waiting.popleft()
+            while self._waiting and size < self._limits.block_bytes:
+                if block and self._waiting[0].generation != block[0].generation:
+                    break
+                block.append(self._waiting.popleft())
+                size += block[-1].size
+        return block
 
     def _pipeline_of(self, generation: int) -> Pipeline:
         if self._pipeline is None or generation != self._generation:
             self._pipeline, self._generation = self._new_pipeline(), generation
         return self._pipeline
-
-    def _is_full(self, pipeline: Pipeline) -> bool:
-        return (
-            pipeline.pending_bytes >= self._limits.block_bytes
-            or pipeline.pending_rows >= self._limits.block_rows
-        )
 
     def _has_room(self) -> bool:
         return self._waiting_bytes < self._limits.waiting_bytes

@@ -8,8 +8,8 @@ from tupli_ingest.core.errors import TooManyDeadLetters
 class DeadLetterLimit:
     """Allows `ratio` of the last `window` records, and fewer than `run` in a row.
 
-    Tell it of records with `processed`, and ask with `check` before letters are kept. A block that failed in
-    part ends a run. It is not thread-safe: each processor has its own.
+    Tell it of records with `processed`, ask with `check` before letters are kept, and `count` those that are. A
+    block that failed in part ends a run. It is not thread-safe: each processor has its own.
     """
 
     def __init__(self, *, ratio: float, window: int, run: int) -> None:
@@ -27,14 +27,14 @@ class DeadLetterLimit:
         self._pending += records
 
     def written(self) -> None:
-        """The block is written; letters of it were checked before."""
+        """The block is written; letters of it were counted before."""
         self._account(0)
 
     def check(self, letters: int) -> None:
         """Allow this many more letters.
 
         Raises:
-            TooManyDeadLetters: They pass the limit; nothing is counted then.
+            TooManyDeadLetters: They pass the limit.
         """
         if self._all_failed(letters) and self._in_a_row + letters >= self._run:
             raise TooManyDeadLetters(f"{self._in_a_row + letters} records in a row cannot be processed")
@@ -43,6 +43,9 @@ class DeadLetterLimit:
             raise TooManyDeadLetters(
                 f"{self._letters + letters} of the last {records} records cannot be processed"
             )
+
+    def count(self, letters: int) -> None:
+        """So many letters are kept."""
         self._account(letters)
 
     def _all_failed(self, letters: int) -> bool:

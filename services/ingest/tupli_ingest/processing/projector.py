@@ -48,6 +48,8 @@ class Projector(Worker):
     ) -> None:
         super().__init__("projector", retry_max_s=retry_max_s)
         self.on_deleted: OnDeleted = lambda _erasures: None
+        self.caught_up = False
+        """Whether it has come to the topic's end since it started; known without asking the log."""
         self._reader = log
         self._checkpoints = checkpoints
         self._dead_letters = dead_letters
@@ -105,7 +107,9 @@ class Projector(Worker):
         """Apply what has come, or wait for it."""
         with self._between:
             found = self._apply()
+            self._commit()
         if not found:
+            self.caught_up = True
             self._reader.wait(CATALOG_TOPIC, self._next, WAIT_S)
 
     @contextmanager
@@ -130,7 +134,7 @@ class Projector(Worker):
         """Go on with another generation's store, which `fill` has filled; only while `held`."""
         self._store = store
         self._group = _group(generation)
-        self._checkpoints.commit(self._group, CATALOG_TOPIC, self._next)
+        self._stored = 0  # the next round commits
 
     def erase_all(self, store: EpisodeStore) -> None:
         """Erase everything from a store that was ever deleted."""
@@ -165,9 +169,6 @@ class Projector(Worker):
             self.on_deleted(erasures)
 
     def _advance(self, following: int) -> None:
-        if following > self._stored:
-            self._checkpoints.commit(self._group, CATALOG_TOPIC, following)
-            self._stored = following
         with self._waiting_lock:
             self._next = following
             done = [future for offset, future in self._waiting if offset < following]
@@ -175,6 +176,12 @@ class Projector(Worker):
         for future in done:
             if future.set_running_or_notify_cancel():
                 future.set_result(None)
+
+    def _commit(self) -> None:
+        """Say how far the store is: after the commands are told, who need not wait for it."""
+        if self._next > self._stored:
+            self._checkpoints.commit(self._group, CATALOG_TOPIC, self._next)
+            self._stored = self._next
 
 
 def _group(generation: int) -> str:

@@ -23,9 +23,15 @@ class Readiness:
         """Names of checks to what is wrong, an empty text for nothing."""
         found = {name: worker.problem for name, worker in self._workers.items()}
         found["log"] = "" if self._log_writable() else "no space, or the writer does not run"
-        found["catalogue"] = "" if self.caught_up() else "is being read"
+        found["catalogue"] = self._read()
         found["store"] = self._probe()
         return found
+
+    def _read(self) -> str:
+        try:
+            return "" if self.caught_up() else "is being read"
+        except (Unavailable, Full) as error:
+            return str(error)
 
     def _probe(self) -> str:
         if not self._probed:

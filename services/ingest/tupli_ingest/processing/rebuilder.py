@@ -149,7 +149,7 @@ class Rebuilder(Worker):
             self._old.remove(old)
 
     def _run_job(self, job: Job) -> None:
-        before = self._switch.serving()
+        before = self.retry(self._switch.serving, "asking which generation serves")
         try:
             self._rebuild(job)
         except Stopped:
@@ -158,14 +158,15 @@ class Rebuilder(Worker):
         except Exception as error:  # noqa: BLE001 -- the edge of the job: the serving generation goes on
             job.state, job.reason = "failed", f"{type(error).__name__}; the log of the server says more"
             structlog.get_logger("tupli_ingest.rebuilder").exception("rebuild failed")
-            if job.generation and job.generation != self._switch.serving():
+            serving = self.retry(self._switch.serving, "asking which generation serves")
+            if job.generation and job.generation != serving:
                 self.retry(lambda: self._switch.drop(job.generation), "dropping a generation")
             return
         job.state = "done"
         self._old.append(_Old(before, self._clock() + self._limits.grace_s))
 
     def _rebuild(self, job: Job) -> None:
-        job.generation = max([self._switch.serving(), *self._switch.others()]) + 1
+        job.generation = self.retry(self._following, "asking which generations there are")
         opened = self.retry(lambda: self._open(job.generation), "opening the next generation")
         engine = job.engine = opened.engine
         self._fill(job, engine, self._limits.pause_records)
@@ -181,13 +182,19 @@ class Rebuilder(Worker):
             self._parts.projector.use(opened.store, job.generation)
             self._parts.eraser.use(opened.store, job.generation)
 
+    def _following(self) -> int:
+        return max([self._switch.serving(), *self._switch.others()]) + 1
+
     def _fill(self, job: Job, engine: Engine, until: int) -> None:
         """Process the log until at most this many records are left."""
-        while engine.lag > until:
+        while (lag := self._lag(engine)) > until:
             if self.stopping:
                 raise Stopped
-            job.end = engine.committed + engine.lag
+            job.end = engine.committed + lag
             while not self.retry(engine.collect, "reading the log"):
                 pass
             self.retry(engine.write, "writing a block")
-        job.end = engine.committed + engine.lag
+        job.end = engine.committed + self._lag(engine)
+
+    def _lag(self, engine: Engine) -> int:
+        return self.retry(lambda: engine.lag, "reading the log")

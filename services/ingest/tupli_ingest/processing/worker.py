@@ -3,13 +3,16 @@
 import abc
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import structlog
 
 from tupli_ingest.core.errors import Full, Stopped, TooManyDeadLetters, Unavailable
 
 T = TypeVar("T")
+
+
+FIRST_DELAY_S: Final = 0.05
 
 
 class Worker(abc.ABC):
@@ -51,32 +54,44 @@ class Worker(abc.ABC):
 
     @abc.abstractmethod
     def round(self) -> None:
-        """One turn of the work, in the thread."""
+        """One turn of the work, in the thread.
+
+        When it raises `Unavailable` or `Full`, it is called again after a while. What it has taken and cannot
+        take again it must finish in place, with `retry`.
+        """
 
     def retry(self, attempt: Callable[[], T], what: str) -> T:
         """The answer of `attempt`, however often it takes: nothing is skipped because a part is away.
 
+        What is wrong stands in `trouble` meanwhile, and is logged once. Calls may stand within each other.
+
         Raises:
             Stopped: The thread was asked to stop meanwhile.
         """
-        delay = 0.05
+        before, delay = self.trouble, FIRST_DELAY_S
         while True:
             try:
                 answer = attempt()
             except (Unavailable, Full) as error:
-                self.trouble = f"{what}: {error}"
-                self._log.warning("trying again", what=what, error=str(error), seconds=delay)
+                self._tell(what, str(error))
                 if self._stop.wait(delay):
                     raise Stopped from error
                 delay = min(2 * delay, self._retry_max_s)
             else:
-                self.trouble = ""
+                if self.trouble != before:
+                    self.trouble = before
+                    self._log.info("goes on", what=what)
                 return answer
+
+    def _tell(self, what: str, error: str) -> None:
+        if self.trouble != (trouble := f"{what}: {error}"):
+            self.trouble = trouble
+            self._log.warning("trying again", what=what, error=error)
 
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                self.round()
+                self.retry(self.round, "working")
         except Stopped:
             return
         except TooManyDeadLetters as error:

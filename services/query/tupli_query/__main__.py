@@ -1,0 +1,54 @@
+"""`python -m tupli_query`: the query service over a ClickHouse server, as a process of its own."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import uvicorn
+from pydantic import ValidationError
+
+from tupli_query.adapters.clickhouse_reader import ClickHouseConnection
+from tupli_query.app import build_over_http
+from tupli_query.logs import configure_logging
+from tupli_query.settings import QuerySettings
+
+STOP_SECONDS: Final = 10
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until it is asked to end; 0 then, 2 for what cannot start, with the reason on stderr."""
+    parser = argparse.ArgumentParser("tupli_query", description="The query service of a Tupli deployment.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8082)
+    given = parser.parse_args(arguments)
+    try:
+        settings, clickhouse = QuerySettings(), ClickHouseConnection.from_environment()
+        configure_logging(form=settings.log_format, level=settings.log_level)
+        parts = build_over_http(settings, clickhouse)
+    except (ValidationError, OSError) as error:
+        sys.stderr.write(f"tupli_query: {error}\n")
+        return 2
+    server = uvicorn.Server(
+        uvicorn.Config(
+            parts.app,
+            host=given.host,
+            port=given.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=STOP_SECONDS,
+            server_header=False,
+        )
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)  # uvicorn raises it once more when it has ended
+    try:
+        server.run()
+    finally:
+        parts.stop()
+    return 0 if server.started else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

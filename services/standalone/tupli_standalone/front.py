@@ -1,0 +1,108 @@
+"""`python -m tupli_standalone.front`: gateway and query service of the grown system behind one address.
+
+For one machine, or where no other edge joins them: clients know one address. Both may as well run as processes of
+their own (`python -m tupli_ingest gateway`, `python -m tupli_query`), with any edge that goes by path.
+"""
+
+import argparse
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI, Response
+from pydantic import ValidationError
+from starlette.types import ASGIApp
+
+from tupli_ingest.adapters.clickhouse_client import ClickHouseConnection
+from tupli_ingest.adapters.kafka_connection import KafkaConnection
+from tupli_ingest.cluster import GatewayParts, once_available
+from tupli_ingest.core.errors import IngestError
+from tupli_ingest.http.problem_answers import RequestContext, install_problem_answers
+from tupli_ingest.logs import adopt_standard_logging, configure_logging
+from tupli_ingest.settings import IngestSettings
+from tupli_query.adapters.clickhouse_reader import ClickHouseConnection as ReaderConnection
+from tupli_query.app import QueryParts, build_over_http
+from tupli_query.settings import QuerySettings
+from tupli_standalone.edge import Edge
+from tupli_standalone.guard import LOOPBACK_NAMES, LoopbackGuard
+
+STOP_SECONDS: Final = 10
+
+
+def joined(gateway: GatewayParts, query: QueryParts) -> ASGIApp:
+    """Both services as one application; its lifespan is theirs."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with gateway.running():
+            yield
+            await asyncio.to_thread(query.stop)
+
+    root = FastAPI(title="Tupli", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    install_problem_answers(root)
+    root.add_middleware(RequestContext, clock=time.monotonic)
+
+    @root.get("/livez")
+    async def livez() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @root.get("/readyz")
+    async def readyz(response: Response) -> dict[str, object]:
+        found = {**await gateway.checks(), **await asyncio.to_thread(query.ready)}
+        failed = any(found.values())
+        response.status_code = 503 if failed else 200
+        checks = {name: reason or "ok" for name, reason in found.items()}
+        return {"status": "not ready" if failed else "ready", "checks": checks}
+
+    return LoopbackGuard(Edge({"/ingest": gateway.app, "/query": query.app}, root))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or Ctrl-C; 2 for what cannot start, with the reason on stderr."""
+    parser = argparse.ArgumentParser(
+        "tupli_standalone.front", description="Gateway and query service in one."
+    )
+    parser.add_argument("--host", default="127.0.0.1", choices=sorted(LOOPBACK_NAMES))
+    parser.add_argument("--port", type=int, default=8080)
+    given = parser.parse_args(arguments)
+    try:
+        settings = IngestSettings()
+        configure_logging(form=settings.log_format, level=settings.log_level)
+        adopt_standard_logging(form=settings.log_format, level=settings.log_level)
+        return asyncio.run(_serve(settings, given.host, given.port))
+    except (IngestError, ValidationError, OSError) as error:
+        sys.stderr.write(f"tupli_standalone.front: {error}\n")
+        return 2
+
+
+async def _serve(settings: IngestSettings, host: str, port: int) -> int:
+    kafka, clickhouse = KafkaConnection.from_environment(), ClickHouseConnection.from_environment()
+    query = build_over_http(QuerySettings(), ReaderConnection.from_environment())
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    gateway = await once_available(lambda: GatewayParts(settings, kafka, clickhouse), stop)
+    if gateway is None:
+        return 0
+    server = uvicorn.Server(
+        uvicorn.Config(
+            joined(gateway, query),
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=STOP_SECONDS,
+            server_header=False,
+        )
+    )
+    await server.serve()
+    return 0 if server.started else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Dead letters of the grown system: told by a gateway, and replayed into the partition that they came from."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from support.cluster import Cluster, cluster
+from support.ingest_sender import create_benchmark
+from support.ingest_service import EVENTS, eventually
+from support.ingest_streams import (
+    BENCHMARK,
+    LAYOUT,
+    OTHER_SUBJECT,
+    SCHEMA,
+    StreamOfItems,
+    new_record,
+    started,
+)
+from tupli_ingest.adapters.kafka_reader import ThreadLog
+from tupli_schemas.events import EPISODES_TOPIC, Event, encode_event
+from tupli_schemas.framing import Kind, encode_frame
+from tupli_schemas.ids import make_id
+from tupli_schemas.steps import Cell, Leaf, StepSchema
+
+WIDE = StepSchema(observation=(Leaf("", Cell("f8", (3,))),), action=(Leaf("", Cell("i8")),))
+
+
+def send(url: str, events: list[Event]) -> None:
+    body = b"".join(encode_frame(Kind.EVENT, encode_event(event)) for event in events)
+    answer = httpx.post(f"{url}/ingest/v1/events", content=body, headers=EVENTS, trust_env=False, timeout=30)
+    assert answer.status_code == 200, answer.text
+
+
+def wide_stream(number: int) -> list[Event]:
+    """An episode of another kind of steps than `LAYOUT`."""
+    stream = StreamOfItems(make_id(1_700_000_000_000 + number, number), layout=WIDE.layout).episode(1, 20)
+    stream.items[0] = started(1, 1, stream=stream.stream, step_schema=WIDE)
+    return stream.events(cut=10)
+
+
+def tupli(url: str, *arguments: str) -> Any:
+    command = [sys.executable, "-m", "tupli.cli.main", "dead-letters", *arguments, "--json", "--url", url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return orjson.loads(done.stdout)
+
+
+def statuses(grown: Cluster) -> list[str]:
+    words = ("terminated", "conflict")
+    return [next(w for w in words if f"\t{w}\t".encode() in line) for line in grown.shown()["episodes"]]
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+def test_letters_of_all_partitions_are_told_and_replayed(tmp_path: Path) -> None:
+    with cluster(tmp_path, TUPLI_INGEST_MAX_STEP_TABLES="1") as grown:
+        url = grown.gateway()
+        create_benchmark(url)
+        worker = grown.worker()
+        narrow = StreamOfItems().episode(1, 20)
+        assert (narrow.layout, SCHEMA.layout, BENCHMARK) == (LAYOUT, LAYOUT, BENCHMARK)
+        send(url, narrow.events(cut=10))
+        grown.settled()
+        for number in range(1, 7):
+            send(url, wide_stream(number))
+        log = ThreadLog(grown.kafka)
+        log.append_now(EPISODES_TOPIC, [new_record(narrow.events()[0], subject=OTHER_SUBJECT)])
+        log.close()
+        grown.settled()
+        assert statuses(grown).count("conflict") == 6
+
+        first = tupli(url, "list", "--limit", "5")
+        rest = tupli(url, "list", "--after", str(first["after"]))
+        letters = [*first["letters"], *rest["letters"]]
+        assert [letter["index"] for letter in letters] == list(range(first["newest"] + 1))
+        stuck = [letter for letter in letters if letter["code"] == "no_more_tables"]
+        assert len({letter["position"]["partition"] for letter in stuck}) > 1
+        for letter in letters:
+            shown = tupli(url, "show", str(letter["index"]))["record"]
+            assert shown["members"]["stream"] == letter["stream"]
+        (foreign,) = [letter for letter in letters if letter["code"] == "foreign_owner"]
+
+        assert worker.end() == 0
+        grown.more["TUPLI_INGEST_MAX_STEP_TABLES"] = "10"
+        grown.worker()
+        replayed = tupli(url, "replay", "--code", "no_more_tables")["replayed"]
+        assert [one["index"] for one in replayed] == [letter["index"] for letter in stuck]
+        partitions = {letter["index"]: letter["position"]["partition"] for letter in stuck}
+        for one in replayed:
+            assert one["position"]["partition"] == partitions[one["index"]]
+        grown.settled()
+        assert statuses(grown) == ["terminated"] * 7
+        assert len(grown.shown()[WIDE.layout.table]) == 6 * 21
+
+        tupli(url, "replay", str(foreign["index"]))  # its owner is still another
+        eventually(lambda: len(grown.dead_letters()) == len(letters) + 1)
+        assert grown.dead_letters()[-1].code == "foreign_owner"
+        assert statuses(grown) == ["terminated"] * 7

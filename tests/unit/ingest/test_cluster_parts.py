@@ -1,0 +1,216 @@
+"""The parts of gateways and workers: made whole or closed whole, and ended when they stand still."""
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tupli_ingest import cluster, lane
+from tupli_ingest.adapters.clickhouse_client import ClickHouseConnection
+from tupli_ingest.adapters.faust_engine import FaustEngine
+from tupli_ingest.adapters.kafka_connection import KafkaConnection
+from tupli_ingest.adapters.memory import MemoryLog, MemoryStore
+from tupli_ingest.cluster import ClusterParts, GatewayParts, once_available
+from tupli_ingest.core.errors import LogUnavailable
+from tupli_ingest.core.plan import Plan
+from tupli_ingest.lane import Lane
+from tupli_ingest.processing import watchdog
+from tupli_ingest.settings import IngestSettings
+from tupli_ingest.workers import WorkerParts
+from tupli_schemas.events import EPISODES_TOPIC
+
+SETTINGS = IngestSettings(watchdog_s=10)
+KAFKA = KafkaConnection(brokers="127.0.0.1:1")
+CLICKHOUSE = ClickHouseConnection(host="h")
+
+
+class World:
+    """Counts what is open; `away` makes the log refuse to say where a group is."""
+
+    def __init__(self) -> None:
+        self.open: list[str] = []
+        self.away = False
+        self.unclosable = ""
+
+    def opened(self, name: str) -> None:
+        self.open.append(name)
+
+    def closed(self, name: str) -> None:
+        self.open.remove(name)
+        if name == self.unclosable:
+            raise LogUnavailable("does not close")
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World()
+
+    class Client:
+        def __init__(self, _: object) -> None:
+            made.opened("client")
+
+        def close(self) -> None:
+            made.closed("client")
+
+    class Log(MemoryLog):
+        def __init__(self, _: object) -> None:
+            super().__init__()
+            made.opened("log")
+
+        def checkpoint(self, group: str, topic: str) -> int:
+            if made.away:
+                raise LogUnavailable("the log does not answer")
+            return super().checkpoint(group, topic)
+
+        def close(self) -> None:
+            made.closed("log")
+
+    def generations(*_: object, **__: object) -> object:
+        return SimpleNamespace(
+            plan=lambda: Plan(1), serving=lambda: 1, others=list, open=lambda _: MemoryStore()
+        )
+
+    monkeypatch.setattr(cluster, "ClickHouseClient", Client)
+    monkeypatch.setattr(cluster, "ThreadLog", Log)
+    monkeypatch.setattr(cluster, "Generations", generations)
+    return made
+
+
+def test_while_the_log_is_away_no_attempt_leaves_anything(world: World) -> None:
+    world.away = True
+    for _ in range(3):
+        with pytest.raises(LogUnavailable):
+            GatewayParts(SETTINGS, KAFKA, CLICKHOUSE)
+    assert world.open == []
+    world.away = False
+    parts = GatewayParts(SETTINGS, KAFKA, CLICKHOUSE)
+    assert sorted(world.open) == ["client", "log"]
+    parts.close()
+    assert world.open == []
+
+
+def test_what_cannot_be_made_last_closes_what_was_made_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no such certificate")
+
+    monkeypatch.setattr(cluster, "KafkaLog", refuse)
+    with pytest.raises(OSError, match="certificate"):
+        GatewayParts(SETTINGS, KAFKA, CLICKHOUSE)
+    assert world.open == []
+
+
+def test_a_log_that_does_not_close_does_not_keep_the_store_open(world: World) -> None:
+    parts = ClusterParts(SETTINGS, KAFKA, CLICKHOUSE)
+    world.unclosable = "log"
+    with pytest.raises(LogUnavailable):
+        parts.close()
+    assert world.open == []
+
+
+def test_parts_that_are_made_when_the_stop_has_come_are_closed(world: World) -> None:
+    stop = asyncio.Event()
+
+    def make() -> ClusterParts:
+        stop.set()
+        return ClusterParts(SETTINGS, KAFKA, CLICKHOUSE)
+
+    assert asyncio.run(once_available(make, stop)) is None
+    assert world.open == []
+
+
+class Engine:
+    """Ends badly as often as it is asked to."""
+
+    def __init__(self, lags: Callable[[], dict[int, int]] = dict) -> None:
+        self.lags = lags
+        self.is_stopped = False
+
+    async def start(self) -> None:
+        raise LogUnavailable("no broker")
+
+    async def stop(self) -> None:
+        self.is_stopped = True
+        raise LogUnavailable("no broker")
+
+
+def test_an_engine_that_does_not_start_or_stop_leaves_nothing_open(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine: Any = Engine()
+    monkeypatch.setattr(lane, "FaustEngine", lambda *_, **__: engine)
+    parts = WorkerParts(SETTINGS, KAFKA, CLICKHOUSE)
+
+    async def run() -> str:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.2, stop.set)
+        return await parts.run(stop)
+
+    with pytest.raises(LogUnavailable):
+        asyncio.run(run())
+    assert engine.is_stopped
+    assert world.open == []
+    (one,) = parts.lanes.values()
+    assert not any(worker._thread.is_alive() for worker in (one.writer, one.eraser, one.projector))
+
+
+def test_without_a_log_the_worker_waits_for_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "FaustEngine", lambda *_, **__: Engine())
+    world.away = True
+    parts = WorkerParts(SETTINGS, KAFKA, CLICKHOUSE)
+
+    async def run() -> str:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.2, stop.set)
+        return await parts.run(stop)
+
+    assert asyncio.run(run()) == ""
+    assert parts.lanes == {}
+    assert world.open == []
+
+
+@pytest.mark.usefixtures("world")
+def test_a_lane_ends_when_records_wait_that_never_come_and_not_when_they_have_just_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watchdog, "LONGEST_STEP_S", 1_000.0)
+    now, lags = [0.0], {0: 0}
+    monkeypatch.setattr(lane, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(lane, "FaustEngine", lambda *_, **__: Engine(lambda: lags))
+    parts = ClusterParts(SETTINGS, KAFKA, CLICKHOUSE)
+    one = Lane(parts, 1)
+
+    def look(seconds: float) -> str:
+        now[0] += seconds
+        return one.why_it_ends()
+
+    assert look(0) == look(100) == ""  # idle
+    lags[0] = 1
+    assert look(0.5) == look(9) == ""  # it has just come
+    one.writer.blocks += 1
+    assert look(5) == look(9) == ""  # another has come since
+    one.writer.trouble = "writing a block: away"
+    assert look(100) == ""  # the store says why
+    one.writer.trouble = ""
+    assert look(1) == ""
+    assert look(10) == "no progress for 10 s, though records wait and the store answers"
+    parts.close()
+
+
+def test_the_lag_of_a_partition_that_a_rebalance_took_is_not_known() -> None:
+    engine = FaustEngine(KAFKA, "g1", lambda *_: None, on_end=lambda _: None)
+    places = [SimpleNamespace(topic=EPISODES_TOPIC, partition=number) for number in range(3)]
+
+    def highwater(place: Any) -> int | None:
+        assert place.partition != 1, "Partition is not assigned"
+        return 7 if place.partition == 0 else None
+
+    app: Any = SimpleNamespace(
+        consumer=SimpleNamespace(highwater=highwater, _committed_offset=SimpleNamespace(get=lambda _: 4)),
+        assignor=SimpleNamespace(assigned_actives=lambda: places),
+    )
+    engine._app = app
+    assert engine.lags() == {0: 3, 2: 0}

@@ -1,0 +1,123 @@
+"""The producing side beside brokers that were away: it heals by itself, until it is closed."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
+
+from tupli_ingest.adapters import kafka_log
+from tupli_ingest.adapters.kafka_connection import KafkaConnection
+from tupli_ingest.adapters.kafka_log import KafkaLog
+from tupli_ingest.core.errors import LogUnavailable
+from tupli_schemas.records import Envelope, NewRecord
+
+RECORD = NewRecord(b"k" * 16, Envelope(event="E", version=1, subject=b"s" * 16, received_at=0), b"")
+
+
+class Producer:
+    """Never sends."""
+
+    def __init__(self) -> None:
+        self.is_stopped = False
+
+    async def send(self, *_: object, **__: object) -> None:
+        raise KafkaTimeoutError
+
+    async def stop(self) -> None:
+        self.is_stopped = True
+
+
+class Log(KafkaLog):
+    """Its brokers refuse `refusals` connections, with what `failure` makes; `gate` holds up those they take."""
+
+    def __init__(self, refusals: int = 0, failure: Callable[[], Exception] = KafkaConnectionError) -> None:
+        super().__init__(KafkaConnection(brokers="127.0.0.1:1"))
+        self.refusals = refusals
+        self.failure = failure
+        self.made: list[Producer] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def _made(self) -> Any:
+        await asyncio.sleep(0)
+        if self.refusals:
+            self.refusals -= 1
+            with kafka_log.translated():
+                raise self.failure()
+        self.made.append(Producer())
+        await self.gate.wait()
+        return self.made[-1]
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_log, "RECONNECT_S", 0.001)
+    monkeypatch.setattr(kafka_log, "MAX_RECONNECT_S", 0.002)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 -- the log has no event for it
+            await asyncio.sleep(0.001)
+
+
+def test_after_a_failed_send_it_is_writable_again_without_another() -> None:
+    async def run() -> None:
+        log = Log()
+        await log.start()
+        log.refusals = 3
+        with pytest.raises(LogUnavailable):
+            await log.append("t", [RECORD])
+        assert not log.is_writable()
+        await until(log.is_writable)
+        assert log.made[0].is_stopped
+        await log.stop()
+        assert all(one.is_stopped for one in log.made)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("failure", [KafkaConnectionError, ValueError])
+def test_after_a_failed_start_it_goes_on_trying(failure: Callable[[], Exception]) -> None:
+    async def run() -> None:
+        log = Log(refusals=1)
+        with pytest.raises(LogUnavailable):
+            await log.start()
+        log.refusals, log.failure = 2, failure
+        await until(log.is_writable)
+        await log.stop()
+
+    asyncio.run(run())
+
+
+def test_a_stop_ends_the_attempts() -> None:
+    async def run() -> None:
+        log = Log(refusals=10**9)
+        with pytest.raises(LogUnavailable):
+            await log.start()
+        await asyncio.sleep(0.01)
+        await log.stop()
+        left = log.refusals
+        await asyncio.sleep(0.02)
+        assert log.refusals == left
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(run())
+
+
+def test_a_producer_that_comes_after_the_stop_is_stopped() -> None:
+    async def run() -> None:
+        log = Log()
+        log.gate.clear()
+        starting = asyncio.create_task(log.start())
+        await until(lambda: bool(log.made))
+        await log.stop()
+        log.gate.set()
+        with pytest.raises(LogUnavailable, match="closing"):
+            await starting
+        assert log.made[0].is_stopped
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(run())
