@@ -1,7 +1,8 @@
-"""`tupli dead-letters` against a real `tupli up`: what had no room is told, and replayed when there is some."""
+"""`tupli dead-letters` against a real `tupli up`: what could not be processed is told, and replayed."""
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,13 @@ import pytest
 import tupli
 from support.environments import make, play
 from support.ingest_service import eventually
+from support.ingest_streams import OTHER_SUBJECT
 from support.server_process import ServerProcess
 from tupli.cli.main import main
+from tupli.transport import HttpTransport
+from tupli_ingest.adapters.sqlite_log import SqliteLog
+from tupli_schemas.events import EPISODES_TOPIC
+from tupli_schemas.records import NewRecord
 
 Run = Callable[..., tuple[int, str, str]]
 STEPS = 40
@@ -66,7 +72,9 @@ def restarted(server: ServerProcess, tables: str) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_what_had_no_table_is_whole_after_a_replay(server: ServerProcess, run: Run, tmp_path: Path) -> None:
+def test_what_had_no_table_is_told_and_whole_after_a_rebuild(
+    server: ServerProcess, run: Run, tmp_path: Path
+) -> None:
     assert orjson.loads(run("list", "--json")[1])["letters"] == []
     record(server, "first", "pendulum", tmp_path)
     record(server, "second", "dict", tmp_path)
@@ -87,28 +95,47 @@ def test_what_had_no_table_is_whole_after_a_replay(server: ServerProcess, run: R
     assert (shown["record"]["error"], shown["record"]["size"] > 0) == ("", True)
 
     count = len(page["letters"])
-    code, out, _ = run("replay", "0", "--json")  # there is still no room
-    assert (code, [one["index"] for one in orjson.loads(out)["replayed"]]) == (0, [0])
-    eventually(lambda: get(server, "").json()["newest"] == count)
-    assert "conflict" in statuses(server.url, "second")
+    code, out, _ = run("replay", "--code", "no_more_tables", "--json")  # its numbers have come
+    assert (code, orjson.loads(out)["replayed"]) == (1, [])
+    assert "rebuild" in orjson.loads(out)["skipped"][0]["reason"]
 
     restarted(server, "10")
-    code, out, err = run("replay", "--code", "no_more_tables")
-    assert code == 0, err
-    assert "tupli.episodes.v1/0@" in out
-    eventually(lambda: "conflict" not in statuses(server.url, "second"))
+    HttpTransport(server.url).start_rebuild()
+    eventually(lambda: "conflict" not in statuses(server.url, "second"), 60)
     record(server, "twin", "dict", tmp_path)
     data = [tupli.dataset(name, url=server.url).to_numpy("reward")["reward"] for name in ("second", "twin")]
     assert len(data[0]) == STEPS
     np.testing.assert_array_equal(*data)
+    assert get(server, "").json()["newest"] == count - 1
 
-    steps = len(tupli.dataset("second", url=server.url).to_numpy("reward")["reward"])
-    assert run("replay", "0", "1")[0] == 0  # once more, which is harmless
-    eventually(lambda: httpx.get(f"{server.url}/readyz", trust_env=False).status_code == 200)
-    record(server, "first", "pendulum", tmp_path)  # and is done when this is visible
-    assert len(tupli.dataset("second", url=server.url).to_numpy("reward")["reward"]) == steps
-    assert "conflict" not in statuses(server.url, "second")
-    assert get(server, "").json()["newest"] == count
+
+def poison(data: Path) -> None:
+    """A record of another's in a stream, into the log of a server that does not run."""
+    log = SqliteLog(data / "log.sqlite3")
+    start = log.read(EPISODES_TOPIC, 0, max_bytes=1 << 20)[0]
+    log.append_now(
+        EPISODES_TOPIC,
+        [NewRecord(start.key, replace(start.envelope, subject=OTHER_SUBJECT), start.payload)],
+    )
+    log.close()
+
+
+@pytest.mark.timeout(120)
+def test_a_replay_appends_the_record_as_it_was(server: ServerProcess, run: Run, tmp_path: Path) -> None:
+    record(server, "first", "pendulum", tmp_path)
+    assert server.stop() == 0
+    poison(tmp_path / "data")
+    server.start()
+    eventually(lambda: get(server, "").json()["newest"] == 0, 60)
+    code, out, err = run("replay", "0")
+    assert code == 0, err
+    assert "tupli.episodes.v1/0@" in out
+    eventually(lambda: get(server, "").json()["newest"] == 1, 60)  # its owner is still another
+    first, again = (orjson.loads(run("show", index, "--json")[1]) for index in ("0", "1"))
+    assert first["code"] == again["code"] == "foreign_owner"
+    assert first["position"] != again["position"]
+    assert first["record"]["members"] == again["record"]["members"]
+    assert len(tupli.dataset("first", url=server.url).to_numpy("reward")["reward"]) == STEPS
 
 
 @pytest.mark.timeout(60)

@@ -34,6 +34,15 @@ def test_what_is_no_record_or_gone_is_skipped_with_the_reason() -> None:
     assert (told["hex"], told["size"], bool(told["error"])) == ("ff" * 9, 9, True)
 
 
+def test_what_was_processed_but_for_its_rows_is_a_rebuild_s() -> None:
+    log = MemoryLog()
+    log.append_now(EPISODES_TOPIC, [new_record(StreamOfItems().episode(1, 3).events()[0])])
+    some = [KeptLetter(i, 0, letter(0, code)) for i, code in enumerate(("rows_refused", "no_more_tables"))]
+    batch = next_batch(some, lambda *at: read_at(log, *at))
+    assert (batch.ready, [index for index, _ in batch.skipped]) == ([], [0, 1])
+    assert "rebuild" in batch.skipped[0][1]
+
+
 def test_a_record_with_two_letters_is_replayed_once() -> None:
     some = [
         KeptLetter(i, 0, letter(offset, code))

@@ -17,9 +17,6 @@ position is held back.
 
 A repetition is a number that has come before. Its content is compared with the stored row after the block's
 rows are written, so that it does not matter whether the first one is in the same block.
-
-Rows that the store refused have not come, though their numbers have: the episode is in conflict until their
-record comes again (`tupli dead-letters replay`) and the store takes it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -45,7 +42,6 @@ from tupli_ingest.core.rows import Group, Rows, same_rows
 from tupli_schemas.events import EPISODES_TOPIC, EpisodeEnded, EpisodeStarted, StepsRecorded
 from tupli_schemas.ids import ordinal_of
 from tupli_schemas.records import Position
-from tupli_schemas.steps import Layout
 
 
 @dataclass(slots=True)
@@ -188,9 +184,8 @@ class Assembler:
                 fold.facts.open_episodes.add(ordinal)
             else:
                 fold.facts.open_episodes.discard(ordinal)
-                if ordinal in fold.fresh and (episode.is_refused or not episode.ended_offset):
+                if ordinal in fold.fresh and not episode.ended_offset:
                     episode.ended_offset = offset
-                    episode.heal()
         stream.dirty |= fold.fresh
 
     def _fold_new(self, fold: _Fold, first: int, last: int) -> None:
@@ -268,32 +263,10 @@ class Assembler:
     def _repeat_rows(self, fold: _Fold, rows: Rows, group: Group) -> None:
         episode = fold.episode(group.ordinal)
         if episode.layout == rows.layout.text:
-            batch = rows.of(group)
-            if episode.is_refused:
-                self._take_again(fold, rows.layout, batch, group)
-            else:
-                self.block.checks.append(Check(episode, rows.layout, batch, fold.offset))
+            self.block.checks.append(Check(episode, rows.layout, rows.of(group), fold.offset))
             return
         told = f"steps {group.first} to {group.last} were repeated with another layout"
         episode.contradict(fold.offset, told)
-
-    def _take_again(self, fold: _Fold, layout: Layout, batch: pa.RecordBatch, group: Group) -> None:
-        """Take what the store had refused as if it came for the first time; the rest is a repetition."""
-        episode, record = fold.episode(group.ordinal), fold.item.record
-        missing = episode.received.missing(group.first, group.last)
-        for first, last in episode.received.common(group.first, group.last):
-            part = batch.slice(first - group.first, last - first + 1)
-            self.block.checks.append(Check(episode, layout, part, fold.offset))
-        for first, last in missing:
-            part = batch.slice(first - group.first, last - first + 1)
-            fold_rows(
-                episode,
-                replace(group, first=first, last=last, final=group.final and last == group.last),
-                fold.offset,
-            )
-            self.block.add(
-                layout, Piece(part, record.key, fold.facts.owner, episode.benchmark, record.position)
-            )
 
     def judge(self, check: Check, stored: pa.RecordBatch | None) -> None:
         """Compare repeated rows with those in the store (all of their steps that are there, by step).
@@ -310,16 +283,15 @@ class Assembler:
                 found = known[at] == steps
                 same = same_rows(_facts(check.batch), _facts(earlier.take(pa.array(at))))
                 matched = found & same
-        if check.episode.is_refused:  # what was refused in this very block is there for nobody to repeat
-            matched |= np.array([step not in check.episode.received for step in steps.tolist()])
         if not matched.all():
             step = int(steps[int(np.argmin(matched))])
             check.episode.contradict(check.offset, f"step {step} was repeated with other content")
 
     def refuse(self, episode: bytes, step: int, offset: int, reason: str) -> None:
-        """The store does not take a row of the block: it has not come, though its number has."""
+        """A row of the block is one that the store will never take."""
         key = episode[:12] + bytes(4)
-        self._streams[key].episodes[ordinal_of(episode)].refuse(step, offset, reason)
+        facts = self._streams[key].episodes[ordinal_of(episode)]
+        facts.contradict(offset, f"the store refuses step {step}: {reason}")
         self._streams[key].dirty.add(ordinal_of(episode))
 
     def headers(self) -> list[Row]:
@@ -349,7 +321,7 @@ class Assembler:
                 episode = stream.episodes[ordinal]
                 if episode.has_start:
                     stream.parked.discard(ordinal)
-                if episode.is_complete or (episode.is_refused and episode.ended):
+                if episode.is_complete:
                     del stream.episodes[ordinal]
             stream.dirty.clear()
         for key in self._dirty:

@@ -20,8 +20,6 @@ TRUNCATED: Final = "truncated"
 ABORTED: Final = "aborted"
 INCOMPLETE: Final = "incomplete"
 CONFLICT: Final = "conflict"
-REFUSED: Final = "the store refuses step "
-"""How the reason of a conflict begins that is over once the rows have come again, and were taken."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -148,29 +146,10 @@ class EpisodeFacts:
         limit = self.n_steps if self.ended else self.final_step
         return whole if limit is None else min(whole, limit)
 
-    @property
-    def is_refused(self) -> bool:
-        """Whether rows that the store refused are all that is wrong: they may come again."""
-        return self.conflict_at is not None and self.conflict_reason.startswith(REFUSED)
-
     def contradict(self, offset: int, reason: str) -> None:
-        """Note a conflict; of several, the first in the log is told, before rows that were refused."""
-        if self.conflict_at is None or offset < self.conflict_at or self.is_refused:
+        """Note a conflict; of several, the first in the log is told."""
+        if self.conflict_at is None or offset < self.conflict_at:
             self.conflict_at, self.conflict_reason = offset, reason
-
-    def refuse(self, step: int, offset: int, reason: str) -> None:
-        """Note that the store refused a row, which so has not come."""
-        if self.conflict_at is None or (self.is_refused and offset < self.conflict_at):
-            self.conflict_at, self.conflict_reason = offset, f"{REFUSED}{step}: {reason}"
-        if step in self.received:
-            if self.has_final and not self.ended and step == self.received.last:
-                self.has_final = False
-            self.received.remove(step)
-
-    def heal(self) -> None:
-        """All rows have come: those that were refused, too."""
-        if self.is_refused:
-            self.conflict_at, self.conflict_reason = None, ""
 
     def merge_metadata(self, later: Any) -> None:
         """Merge members over the earlier ones; anything but plain members replaces, None changes nothing."""

@@ -69,16 +69,6 @@ class RangeSet:
         self._firsts[start:end] = [first]
         lasts[start:end] = [last]
 
-    def remove(self, number: int) -> None:
-        """Remove a number; nothing when it is not in the set."""
-        at = bisect_right(self._firsts, number) - 1
-        if at < 0 or number > self._lasts[at]:
-            return
-        first, last = self._firsts[at], self._lasts[at]
-        left = [(a, b) for a, b in ((first, number - 1), (number + 1, last)) if a <= b]
-        self._firsts[at : at + 1] = [a for a, _ in left]
-        self._lasts[at : at + 1] = [b for _, b in left]
-
     def missing(self, first: int, last: int) -> list[Range]:
         """The parts of `first..last` that are not in the set, in order."""
         out = []

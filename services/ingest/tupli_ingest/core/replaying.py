@@ -15,6 +15,8 @@ from tupli_schemas.records import NewRecord, Position, Record
 ReadAt = Callable[[str, Position], Record | None]
 """The record at a position of a topic; None when there is none (any more)."""
 Places = Callable[[], AbstractContextManager[ReadAt]]
+REFUSED_ROWS: Final = frozenset({"rows_refused", "no_more_tables"})
+"""Codes of records that were processed, but for rows that the store did not take."""
 BATCH_BYTES: Final = 8 * 1024 * 1024
 BATCH_LETTERS: Final = 100
 SCAN_LETTERS: Final = 1_000
@@ -51,6 +53,11 @@ def next_batch(letters: Sequence[KeptLetter], read: ReadAt) -> Batch:
         if size >= BATCH_BYTES:
             break
         batch.taken += 1
+        if kept.letter.code in REFUSED_ROWS:
+            batch.skipped.append(
+                (kept.index, "its numbers have come: when the store takes its rows, rebuild")
+            )
+            continue
         record = record_of(kept.letter, read)
         if record is None:
             batch.skipped.append((kept.index, "the log does not have its record any more"))
