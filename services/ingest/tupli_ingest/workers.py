@@ -8,7 +8,6 @@ one committed, it serves. Whoever dies on the way finds everything in the contro
 
 import asyncio
 import time
-from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -43,16 +42,28 @@ class WorkerParts(ClusterParts):
 
     async def run(self, stop: asyncio.Event) -> str:
         """Work until `stop` is set or something ends it; what ended it, empty for `stop`."""
-        why = ""
         self.watcher.start()
+        stopped, works = asyncio.create_task(stop.wait()), asyncio.create_task(self._work())
         try:
-            while not stop.is_set() and not why:
-                why = await self._look_after(self.watcher.plan)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+            await asyncio.wait({stopped, works}, return_when=asyncio.FIRST_COMPLETED)
+            if works.done():
+                return "" if stop.is_set() else works.result()
         finally:
+            for task in (
+                stopped,
+                works,
+            ):  # to join a group, or to ask a broker, may take longer than there is
+                task.cancel()
+            await asyncio.gather(stopped, works, return_exceptions=True)
             await self._stop()
-        return "" if stop.is_set() else why
+        return ""
+
+    async def _work(self) -> str:
+        """Work until something ends it: what that is."""
+        while True:
+            if why := await self._look_after(self.watcher.plan):
+                return why
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _look_after(self, plan: Plan) -> str:
         """Do what the plan asks for; what ends the process, empty for nothing. What is away is asked again."""
@@ -81,8 +92,15 @@ class WorkerParts(ClusterParts):
             self._log.info("left", generation=generation)
         for generation in sorted(wanted - self.lanes.keys()):
             lane = await asyncio.to_thread(Lane, self, generation)
-            self.lanes[generation] = lane  # before it is started: what fails half-way is stopped as well
-            await lane.start()
+            self.lanes[generation] = (
+                lane  # before it is started: what is interrupted half-way is stopped as well
+            )
+            try:
+                await lane.start()
+            except Unavailable:
+                del self.lanes[generation]
+                await lane.stop()
+                raise
 
     async def _end_what_failed(self, plan: Plan) -> str:
         """What ends the process. A generation that is only being filled is given up instead."""
