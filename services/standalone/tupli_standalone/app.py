@@ -1,20 +1,19 @@
 """Composition: the services' applications behind one edge, started and stopped together."""
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
 from anyio import to_thread
-from fastapi import FastAPI, Response
+from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 import tupli_ingest.app as ingest
 import tupli_query.app as query
-from tupli_ingest.http.problem_answers import RequestContext, install_problem_answers
 from tupli_ingest.settings import IngestSettings
 from tupli_standalone.edge import Edge
 from tupli_standalone.guard import LoopbackGuard
+from tupli_standalone.root import root_app
 from tupli_standalone.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -40,20 +39,8 @@ def build(settings: Settings) -> ASGIApp:
             await to_thread.run_sync(ingest_parts.stop, settings.stop_timeout)
             log.info("stopped")
 
-    root = FastAPI(title="Tupli", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    install_problem_answers(root)
-    root.add_middleware(RequestContext, clock=time.monotonic)
+    async def checks() -> dict[str, str | None]:
+        return {**await ingest_parts.checks(), **await to_thread.run_sync(query_parts.ready)}
 
-    @root.get("/livez")
-    async def livez() -> dict[str, str]:
-        return {"status": "alive"}
-
-    @root.get("/readyz")
-    async def readyz(response: Response) -> dict[str, object]:
-        found = {**await ingest_parts.checks(), **await to_thread.run_sync(query_parts.ready)}
-        checks = {name: reason or "ok" for name, reason in found.items()}
-        failed = any(found.values())
-        response.status_code = 503 if failed else 200
-        return {"status": "not ready" if failed else "ready", "checks": checks}
-
+    root = root_app(checks, lifespan=lifespan)
     return LoopbackGuard(Edge({"/ingest": ingest.build_app(ingest_parts), "/query": query_parts.app}, root))

@@ -8,13 +8,12 @@ import argparse
 import asyncio
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
 import uvicorn
-from fastapi import FastAPI, Response
+from fastapi import FastAPI
 from pydantic import ValidationError
 from starlette.types import ASGIApp
 
@@ -22,7 +21,6 @@ from tupli_ingest.adapters.clickhouse_client import ClickHouseConnection
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.cluster import GatewayParts, once_available
 from tupli_ingest.core.errors import IngestError
-from tupli_ingest.http.problem_answers import RequestContext, install_problem_answers
 from tupli_ingest.logs import adopt_standard_logging, configure_logging
 from tupli_ingest.settings import IngestSettings
 from tupli_query.adapters.clickhouse_reader import ClickHouseConnection as ReaderConnection
@@ -30,6 +28,7 @@ from tupli_query.app import QueryParts, build_over_http
 from tupli_query.settings import QuerySettings
 from tupli_standalone.edge import Edge
 from tupli_standalone.guard import LOOPBACK_NAMES, LoopbackGuard
+from tupli_standalone.root import root_app
 
 STOP_SECONDS: Final = 10
 
@@ -43,22 +42,10 @@ def joined(gateway: GatewayParts, query: QueryParts) -> ASGIApp:
             yield
             await asyncio.to_thread(query.stop)
 
-    root = FastAPI(title="Tupli", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    install_problem_answers(root)
-    root.add_middleware(RequestContext, clock=time.monotonic)
+    async def checks() -> dict[str, str | None]:
+        return {**await gateway.checks(), **await asyncio.to_thread(query.ready)}
 
-    @root.get("/livez")
-    async def livez() -> dict[str, str]:
-        return {"status": "alive"}
-
-    @root.get("/readyz")
-    async def readyz(response: Response) -> dict[str, object]:
-        found = {**await gateway.checks(), **await asyncio.to_thread(query.ready)}
-        failed = any(found.values())
-        response.status_code = 503 if failed else 200
-        checks = {name: reason or "ok" for name, reason in found.items()}
-        return {"status": "not ready" if failed else "ready", "checks": checks}
-
+    root = root_app(checks, lifespan=lifespan)
     return LoopbackGuard(Edge({"/ingest": gateway.app, "/query": query.app}, root))
 
 
