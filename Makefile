@@ -1,4 +1,4 @@
-# make demo | test | test-faults | lint | types | bench | clean | help. Everything lives in .venv and .cache; nothing is installed by hand.
+# make demo | demo-kafka | test | test-faults | lint | types | bench | clean | help. Everything lives in .venv and .cache; nothing is installed by hand.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -12,7 +12,7 @@ OF_THE_CLIENT := tests/unit/client tests/unit/schemas tests/integration/test_spo
 UV := $(BIN)/uv
 INSTALL := $(UV) pip install --quiet --require-hashes
 
-.PHONY: help setup setup-gym10 demo test test-faults test-unit test-gym10 test-pythons lint types bench lock clean
+.PHONY: help setup setup-gym10 demo demo-kafka test test-faults test-unit test-gym10 test-pythons lint types bench lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ setup-gym10: $(GYM10)/.done ## Make the environment with Gymnasium 1.0.0
 
 demo: setup ## Record CartPole, kill a recorder, pull a filtered dataset, check it
 	$(BIN)/python docs/demo.py
+
+demo-kafka: setup ## The same over Kafka: a real broker, two workers, one of them killed on the way
+	PYTHONPATH=tests $(BIN)/python docs/demo_kafka.py
 
 test: setup test-gym10 ## Run the test suite, with the oldest and the newest Gymnasium; starts the broker it needs
 	$(BIN)/python -m pytest -m "not faults"

@@ -51,13 +51,14 @@ def main() -> int:
         os.environ |= {"TUPLI_URL": url, "TUPLI_SPOOL_DIR": str(data / "spool"), "NO_PROXY": "127.0.0.1"}
         server = _start_server(data / "server", url)
         try:
-            return _tour()
+            return tour()
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait(timeout=30)
 
 
-def _tour() -> int:
+def tour() -> int:
+    """Record, kill, pull and check, at the server in `TUPLI_URL`; 0 when every check held."""
     console.rule("record: one environment")
     singles = [record_single(seed) for seed in range(EPISODES)]
     console.print(f"{EPISODES} episodes, {sum(len(run.actions) for run in singles)} steps")
