@@ -109,7 +109,7 @@ def test_in_the_middle_of_an_episode_another_server_gets_nothing_and_the_right_o
             transport.before_send = lambda _: None  # it is back at its address
             walk(rec, 2 * STEPS, 3 * STEPS)
             wait_for(lambda: len(rows_of(transport.events)) == 3 * STEPS)
-            assert not status(tmp_path)[0].problem
+            wait_for(lambda: not status(tmp_path)[0].problem)
             rec.end()
     assert rows_of(transport.events) == list(range(3 * STEPS))
     assert len({naming(event) for event in transport.events}) == 1
