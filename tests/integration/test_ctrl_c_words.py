@@ -59,7 +59,7 @@ def test_words_behind_an_interrupted_step_publish_nothing_of_it(
     word: str, mode: AutoresetMode, tmp_path: Path
 ) -> None:
     """Slot 0 has just ended: in the next-step mode the step that is interrupted resets it, or does not."""
-    for line in range(1, 500, 3):
+    for line in range(1, 500, 7):
         transport = FakeTransport()
         inner = SyncVectorEnv([Numbered] * SLOTS, autoreset_mode=mode)
         with warnings.catch_warnings():
@@ -83,7 +83,7 @@ def test_words_behind_an_interrupted_step_publish_nothing_of_it(
 
 def test_words_behind_an_interrupted_reset_publish_nothing_of_it(tmp_path: Path) -> None:
     """The reset ends all slots' episodes; the last one's end has no room in the segment at hand."""
-    for line in range(1, 500, 5):
+    for line in range(1, 500, 7):
         transport = FakeTransport()
         inner = SyncVectorEnv([Numbered] * SLOTS, autoreset_mode=AutoresetMode.NEXT_STEP)
         with warnings.catch_warnings():
@@ -105,7 +105,7 @@ def test_words_behind_an_interrupted_reset_publish_nothing_of_it(tmp_path: Path)
 @pytest.mark.parametrize("word", WORDS)
 def test_words_behind_an_interrupted_step_and_a_reset_end_nothing(word: str, tmp_path: Path) -> None:
     """The reset forgets what was interrupted: words on the episodes before leave the running ones alone."""
-    for line in range(1, 500, 5):
+    for line in range(1, 500, 7):
         transport = FakeTransport()
         inner = SyncVectorEnv([Numbered] * SLOTS, autoreset_mode=AutoresetMode.SAME_STEP)
         with warnings.catch_warnings():
