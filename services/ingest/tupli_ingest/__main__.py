@@ -3,11 +3,9 @@
 import argparse
 import asyncio
 import json
-import signal
 import sys
 from collections.abc import Sequence
 
-import uvicorn
 from pydantic import ValidationError
 
 from tupli_ingest.adapters.clickhouse_client import ClickHouseClient, ClickHouseConnection
@@ -17,10 +15,9 @@ from tupli_ingest.adapters.kafka_topics import TopicPlan, create_topics_now
 from tupli_ingest.cluster import GatewayParts, once_available
 from tupli_ingest.core.errors import IngestError
 from tupli_ingest.logs import adopt_standard_logging, configure_logging
+from tupli_ingest.serving import serve, stop_on_signals
 from tupli_ingest.settings import IngestSettings
 from tupli_ingest.workers import WorkerParts
-
-STOP_SECONDS = 10
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,22 +56,11 @@ def _gateway(given: argparse.Namespace, settings: IngestSettings) -> int:
     kafka, clickhouse = KafkaConnection.from_environment(), ClickHouseConnection.from_environment()
 
     async def run() -> int:
-        stop = _stop_on_signals()
+        stop = stop_on_signals()
         parts = await once_available(lambda: GatewayParts(settings, kafka, clickhouse), stop)
         if parts is None:
             return 0
-        config = uvicorn.Config(
-            parts.app,
-            host=given.host,
-            port=given.port,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=STOP_SECONDS,
-            server_header=False,
-        )
-        server = uvicorn.Server(config)
-        await server.serve()
-        return 0 if server.started else 2
+        return await serve(parts.app, given.host, given.port)
 
     return asyncio.run(run())
 
@@ -83,7 +69,7 @@ def _worker(_: argparse.Namespace, settings: IngestSettings) -> int:
     kafka, clickhouse = KafkaConnection.from_environment(), ClickHouseConnection.from_environment()
 
     async def run() -> int:
-        stop = _stop_on_signals()
+        stop = stop_on_signals()
         parts = await once_available(lambda: WorkerParts(settings, kafka, clickhouse), stop)
         if parts is None:
             return 0
@@ -109,13 +95,6 @@ def _migrate(_: argparse.Namespace, settings: IngestSettings) -> int:
         client.close()
     sys.stdout.write(json.dumps({"ran": ran}) + "\n")
     return 0
-
-
-def _stop_on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
 
 
 if __name__ == "__main__":

@@ -66,10 +66,6 @@ class Lane:
         workers = (self.writer, self.projector, self.eraser)
         return self._ended or next((w.failure for w in workers if w.failure), "") or self._stands_still()
 
-    def trouble(self) -> str:
-        """What is tried again and again just now; empty for nothing."""
-        return self.writer.trouble or self.projector.trouble or self.eraser.trouble
-
     def _stands_still(self) -> str:
         """Whether records wait, nothing moves, and nothing says why: then a new process may do better."""
         waits = not self.writer.is_idle or any(self.engine.lags().values())

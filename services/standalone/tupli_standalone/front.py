@@ -6,13 +6,10 @@ their own (`python -m tupli_ingest gateway`, `python -m tupli_query`), with any 
 
 import argparse
 import asyncio
-import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
 
-import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 from starlette.types import ASGIApp
@@ -22,6 +19,7 @@ from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.cluster import GatewayParts, once_available
 from tupli_ingest.core.errors import IngestError
 from tupli_ingest.logs import adopt_standard_logging, configure_logging
+from tupli_ingest.serving import serve, stop_on_signals
 from tupli_ingest.settings import IngestSettings
 from tupli_query.adapters.clickhouse_reader import ClickHouseConnection as ReaderConnection
 from tupli_query.app import QueryParts, build_over_http
@@ -29,8 +27,6 @@ from tupli_query.settings import QuerySettings
 from tupli_standalone.edge import Edge
 from tupli_standalone.guard import LOOPBACK_NAMES, LoopbackGuard
 from tupli_standalone.root import root_app
-
-STOP_SECONDS: Final = 10
 
 
 def joined(gateway: GatewayParts, query: QueryParts) -> ASGIApp:
@@ -70,25 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _serve(settings: IngestSettings, host: str, port: int) -> int:
     kafka, clickhouse = KafkaConnection.from_environment(), ClickHouseConnection.from_environment()
     query = build_over_http(QuerySettings(), ReaderConnection.from_environment())
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    gateway = await once_available(lambda: GatewayParts(settings, kafka, clickhouse), stop)
+    gateway = await once_available(lambda: GatewayParts(settings, kafka, clickhouse), stop_on_signals())
     if gateway is None:
         return 0
-    server = uvicorn.Server(
-        uvicorn.Config(
-            joined(gateway, query),
-            host=host,
-            port=port,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=STOP_SECONDS,
-            server_header=False,
-        )
-    )
-    await server.serve()
-    return 0 if server.started else 2
+    return await serve(joined(gateway, query), host, port)
 
 
 if __name__ == "__main__":

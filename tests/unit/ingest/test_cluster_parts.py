@@ -138,6 +138,17 @@ class Engine:
         raise LogUnavailable("no broker")
 
 
+def run_for_a_moment(parts: WorkerParts) -> str:
+    """Run a worker until it is told to end; what else ended it."""
+
+    async def run() -> str:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.2, stop.set)
+        return await asyncio.wait_for(parts.run(stop), 30)
+
+    return asyncio.run(run())
+
+
 def test_an_engine_that_does_not_start_or_stop_leaves_nothing_open(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,12 +156,7 @@ def test_an_engine_that_does_not_start_or_stop_leaves_nothing_open(
     monkeypatch.setattr(lane, "FaustEngine", lambda *_, **__: engine)
     parts = WorkerParts(SETTINGS, KAFKA, CLICKHOUSE)
 
-    async def run() -> str:
-        stop = asyncio.Event()
-        asyncio.get_running_loop().call_later(0.2, stop.set)
-        return await parts.run(stop)
-
-    assert asyncio.run(run()) == ""
+    assert run_for_a_moment(parts) == ""
     assert engine.is_stopped
     assert (parts.lanes, world.open) == ({}, [])
     assert not {"writer", "eraser", "projector"} & {thread.name for thread in threading.enumerate()}
@@ -170,12 +176,7 @@ def test_a_worker_that_is_still_joining_ends_when_it_is_told_to(
     monkeypatch.setattr(lane, "FaustEngine", lambda *_, **__: engine)
     parts = WorkerParts(SETTINGS, KAFKA, CLICKHOUSE)
 
-    async def run() -> str:
-        stop = asyncio.Event()
-        asyncio.get_running_loop().call_later(0.2, stop.set)
-        return await asyncio.wait_for(parts.run(stop), 30)
-
-    assert asyncio.run(run()) == ""
+    assert run_for_a_moment(parts) == ""
     assert engine.is_stopped
     assert world.open == []
 
@@ -185,12 +186,7 @@ def test_without_a_log_the_worker_waits_for_it(world: World, monkeypatch: pytest
     world.away = True
     parts = WorkerParts(SETTINGS, KAFKA, CLICKHOUSE)
 
-    async def run() -> str:
-        stop = asyncio.Event()
-        asyncio.get_running_loop().call_later(0.2, stop.set)
-        return await parts.run(stop)
-
-    assert asyncio.run(run()) == ""
+    assert run_for_a_moment(parts) == ""
     assert parts.lanes == {}
     assert world.open == []
 

@@ -118,7 +118,7 @@ def test_a_producer_that_cannot_be_stopped_leaves_no_thread(consumers: type[Cons
     async def stop() -> None:
         raise OSError("broken")
 
-    log.log.stop = stop  # type: ignore[method-assign]
+    log.log.stop = stop  # type: ignore[method-assign]  # of this one log
     with pytest.raises(LogUnavailable):
         log.close()
     assert not log._thread.is_alive()

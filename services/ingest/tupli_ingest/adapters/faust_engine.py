@@ -12,11 +12,9 @@ Faust is used only in the way that loses nothing. Measured and read on faust-str
 
 import asyncio
 import ssl
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import faust
@@ -115,9 +113,6 @@ class FaustEngine:
             stream_wait_empty=False,
             stream_recovery_delay=0.0,
             store="memory://",
-            datadir=str(
-                Path(tempfile.gettempdir()) / "tupli-worker"
-            ),  # Faust makes one; nothing is kept in it
             topic_allow_declare=False,
             topic_disable_leader=True,
             web_enabled=False,
@@ -190,6 +185,9 @@ class _Transport(driver.Transport):
 
 
 class _App(faust.App):
+    def _create_directories(self) -> None:
+        """Nothing is kept in any."""
+
     def _new_transport(self) -> Any:
         return _Transport(self.conf.broker_consumer, self)
 
