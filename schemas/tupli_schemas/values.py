@@ -50,7 +50,10 @@ MAX_DEPTH: Final = 48
 """Containers nested deeper become `$repr`; orjson writes 254 levels, and one of ours takes up to five."""
 MAX_REPR: Final = 8_192
 
-_are_plain: Final = frozenset((str, int, float, bool, type(None))).issuperset
+_PLAIN_TYPES: Final = frozenset((str, int, float, bool, type(None)))
+_are_plain: Final = _PLAIN_TYPES.issuperset
+_FEW: Final = 8
+"""Up to so many values a loop costs less than what a call of `map` begins with."""
 _dumps: Final = orjson.dumps
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
@@ -63,7 +66,15 @@ def encode(value: Any) -> bytes:
         if not value:
             return b"{}"
         try:
-            if _are_plain(map(type, value.values())):
+            if len(value) > _FEW:
+                is_plain = _are_plain(map(type, value.values()))
+            else:
+                is_plain = True
+                for item in value.values():
+                    if type(item) not in _PLAIN_TYPES:
+                        is_plain = False
+                        break
+            if is_plain:
                 raw = _dumps(value)
                 # `null` is None, but NaN and infinity too; `"$` a key or a string that starts with the mark
                 # of tags. (As text, because bytes are searched in twice the time; for `$` alone first, which
