@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +19,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import tupli
+from support.command_line import Run, command_line
 from support.native_vector import Arcade
 from support.server_process import ServerProcess
-from tupli.cli.main import main
 
 EPISODES = 6
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command said."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        assert self.code == 0, self.err
-        return orjson.loads(self.out)
-
-
-Run = Callable[..., Answer]
 
 
 @pytest.fixture(scope="module")
@@ -55,22 +37,8 @@ def run(
     server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
     """Runs `tupli ARGUMENTS` in this process, as its `main` does."""
-    spool = {"TUPLI_SPOOL_DIR": str(tmp_path / "spool")}
-    for name, value in ({"TUPLI_URL": server.url, "COLUMNS": "250"} | spool).items():
-        monkeypatch.setenv(name, value)
-
-    def run(*arguments: str | Path) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["tupli", *map(str, arguments)])
-        capsys.readouterr()
-        code: Any = 0
-        try:
-            main()
-        except SystemExit as ended:
-            code = ended.code
-        out, err = capsys.readouterr()
-        return Answer(int(code or 0), out, err)
-
-    return run
+    environment = {"TUPLI_URL": server.url, "TUPLI_SPOOL_DIR": str(tmp_path / "spool")}
+    return command_line(environment=environment, monkeypatch=monkeypatch, capsys=capsys)
 
 
 @pytest.fixture

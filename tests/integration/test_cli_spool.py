@@ -5,16 +5,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from support.command_line import Run, command_line
 from support.dead_spool import STEPS, cover, damage, dead_spool, two_dead
 from support.tiny_server import TinyServer, tiny_server
-from tupli.cli.main import main
 from tupli.cli.waiting import Waiting, cut_short, look
 from tupli.errors import TransportError
 from tupli.recording import flush as flush_module
@@ -25,8 +25,6 @@ from tupli.spool.manifest import Manifest
 from tupli.transport import FakeTransport, HttpTransport
 from tupli.transport.fake import refusal
 from tupli_schemas.events import Event, StepsRecorded
-
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -48,19 +46,8 @@ def run(
     server: TinyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
     """Runs `tupli spool COMMAND`; exit code, stdout and stderr."""
-    for name, value in (("TUPLI_URL", server.url), ("TUPLI_SPOOL_DIR", str(tmp_path)), ("COLUMNS", "250")):
-        monkeypatch.setenv(name, value)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tupli", "spool", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        code = ended.value.code
-        assert isinstance(code, int | None)
-        return code or 0, *capsys.readouterr()
-
-    return run
+    environment = {"TUPLI_URL": server.url, "TUPLI_SPOOL_DIR": str(tmp_path)}
+    return command_line("spool", environment=environment, monkeypatch=monkeypatch, capsys=capsys)
 
 
 def delivered(server: TinyServer) -> int:

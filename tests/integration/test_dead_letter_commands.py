@@ -1,10 +1,8 @@
 """`tupli dead-letters` against a real `tupli up`: what could not be processed is told, and replayed."""
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
@@ -12,17 +10,16 @@ import orjson
 import pytest
 
 import tupli
+from support.command_line import Run, command_line
 from support.environments import make, play
 from support.ingest_service import eventually
 from support.ingest_streams import OTHER_SUBJECT
 from support.server_process import ServerProcess
-from tupli.cli.main import main
 from tupli.transport import HttpTransport
 from tupli_ingest.adapters.sqlite_log import SqliteLog
 from tupli_schemas.events import EPISODES_TOPIC
 from tupli_schemas.records import NewRecord
 
-Run = Callable[..., tuple[int, str, str]]
 STEPS = 40
 
 
@@ -35,20 +32,8 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
 
 @pytest.fixture
 def run(server: ServerProcess, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    for name, value in (("TUPLI_URL", server.url), ("COLUMNS", "250")):
-        monkeypatch.setenv(name, value)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tupli", "dead-letters", *arguments])
-        capsys.readouterr()
-        code: Any = 0
-        try:
-            main()
-        except SystemExit as ended:
-            code = ended.code
-        return int(code or 0), *capsys.readouterr()
-
-    return run
+    environment = {"TUPLI_URL": server.url}
+    return command_line("dead-letters", environment=environment, monkeypatch=monkeypatch, capsys=capsys)
 
 
 def record(server: ServerProcess, name: str, kind: str, folder: Path) -> None:
