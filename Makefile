@@ -1,4 +1,4 @@
-# make demo | demo-kafka | test | test-faults | lint | types | bench | clean | help. Everything lives in .venv and .cache; nothing is installed by hand.
+# make demo | demo-kafka | test | test-faults | lint | types | bench | bench-kafka | clean | help. Everything lives in .venv and .cache; nothing is installed by hand.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -12,7 +12,7 @@ OF_THE_CLIENT := tests/unit/client tests/unit/schemas tests/integration/test_spo
 UV := $(BIN)/uv
 INSTALL := $(UV) pip install --quiet --require-hashes
 
-.PHONY: help setup setup-gym10 demo demo-kafka test test-faults test-unit test-gym10 test-pythons lint types bench lock clean
+.PHONY: help setup setup-gym10 demo demo-kafka test test-faults test-unit test-gym10 test-pythons lint types bench bench-kafka lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -84,6 +84,9 @@ types: setup ## Check types (mypy strict, tests included)
 
 bench: setup .cache/peers/.done ## Measure speed and memory against peers; writes benchmarks/results.json
 	$(BIN)/python -m benchmarks
+
+bench-kafka: setup ## Measure the grown system over a real broker; writes benchmarks/results_kafka.json
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.kafka_bench
 
 lock: setup ## Compile requirements/*.txt from pyproject.toml
 	requirements/compile.sh $(UV)

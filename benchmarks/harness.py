@@ -83,8 +83,10 @@ def wait_ready(url: str, process: subprocess.Popen[bytes], seconds: float = 60.0
     raise RuntimeError("the server did not become ready")
 
 
-def fresh(function: str, *arguments: str, url: str = "", spool: Path | None = None) -> dict[str, Any]:
-    """Run `function` of `benchmarks.work` in a process of its own; the JSON object that it returns.
+def fresh(
+    function: str, *arguments: str, url: str = "", spool: Path | None = None, module: str = "benchmarks.work"
+) -> dict[str, Any]:
+    """Run a `function` of `module` in a process of its own; the JSON object that it returns.
 
     The process reports its own growth of resident memory over the work as `rss_growth`, unless it says otherwise.
     """
@@ -93,7 +95,7 @@ def fresh(function: str, *arguments: str, url: str = "", spool: Path | None = No
         | {"TUPLI_URL": url, "NO_PROXY": "127.0.0.1"}
         | ({"TUPLI_SPOOL_DIR": str(spool)} if spool else {})
     )
-    command = [sys.executable, "-m", "benchmarks.work", function, *arguments]
+    command = [sys.executable, "-m", module, function, *arguments]
     done = subprocess.run(
         command, env=env, cwd=HERE.parent, stdout=subprocess.PIPE, text=True, check=True, timeout=900
     )

@@ -52,9 +52,9 @@ def times_cheaper(name: str, ours: float, theirs: float, unit: str, factor: floa
     return Result(name, ours, unit, f"{peer} {theirs:.4g} {unit}", ratio, goal, ratio >= factor)
 
 
-def show(results: Sequence[Result]) -> None:
+def show(results: Sequence[Result], *, path: Path = RESULTS, title: str = "benchmarks") -> None:
     """Print the table, and write the file that `.gitignore` names."""
-    table = Table(title="benchmarks")
+    table = Table(title=title)
     for heading in ("name", "value", "unit", "against", "ratio", "goal", "holds"):
         table.add_column(heading, justify="right" if heading in {"value", "ratio"} else "left")
     for result in results:
@@ -62,4 +62,4 @@ def show(results: Sequence[Result]) -> None:
         holds = "yes" if result.holds else "[bold red]NO[/]"
         table.add_row(result.name, f"{result.value:.4g}", result.unit, result.peer, ratio, result.goal, holds)
     Console(width=170).print(table)
-    RESULTS.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
+    path.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")

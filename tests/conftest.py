@@ -18,6 +18,22 @@ hypothesis.settings.register_profile("tupli", database=None, deadline=None, prin
 hypothesis.settings.load_profile("tupli")
 
 
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Which broker and which ClickHouse the tests use; images are pulled now, if they are to be."""
+    if all(UNIT in (UNIT.parent.parent / path.split("::")[0]).resolve().parents for path in config.args):
+        return []  # unit tests use neither
+    from support.clickhouse_process import chosen_clickhouse  # the servers' packages: not for unit tests
+    from support.containers import CLICKHOUSE_IMAGE, KAFKA_IMAGE
+    from support.kafka_broker import chosen_broker
+
+    kafka = chosen_broker().told(KAFKA_IMAGE, "Apache Kafka from Maven's jars")
+    clickhouse = chosen_clickhouse().told(CLICKHOUSE_IMAGE, "chDB behind the HTTP server of the tests")
+    return [
+        f"kafka: {kafka}",
+        f"clickhouse: {clickhouse} (where statements fail: always the server of the tests)",
+    ]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _hypothesis_knows_its_characters() -> None:
     """Hypothesis writes its tables of characters once per checkout; that is not the tests' I/O."""

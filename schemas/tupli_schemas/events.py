@@ -25,6 +25,8 @@ from tupli_schemas.ids import id_text, ordinal_of, parse_id
 from tupli_schemas.steps import Layout, StepSchema
 
 EPISODES_TOPIC: Final = "tupli.episodes.v1"
+DIRECT_TOPIC: Final = "tupli.direct.v1"
+"""Sealed events of producers inside the cluster, which no gateway has seen; `direct` says how they travel."""
 CATALOG_TOPIC: Final = "tupli.catalog.v1"
 DEAD_LETTERS_TOPIC: Final = "tupli.dead-letters.v1"
 

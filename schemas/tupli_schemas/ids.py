@@ -5,6 +5,9 @@
 
 The ordinal is 0 for a recording stream and for everything that is not an episode; the episodes of a
 stream carry the stream's other 96 bits and count from 1. So an episode's stream is known without a look-up.
+
+A stream that goes straight to Kafka has 0xd where others have the version 8, and so have its episodes: no id was
+made so before there were such streams, and it sorts by time all the same (decision 0013).
 """
 
 import uuid
@@ -15,17 +18,37 @@ from tupli_schemas.errors import InvalidId
 ID_BYTES = 16
 RANDOM_BITS = 42
 MAX_ORDINAL = 2**32 - 1
+_VERSION: Final = 0x8
+_DIRECT: Final = 0xD
 
 LOCAL_SUBJECT: Final[bytes] = uuid.UUID("00000000-0000-8000-8000-000000000001").bytes
 """Who acts before accounts exist; taken over by the first administrator."""
 
 
 def make_id(now_ms: int, random_bits: int) -> bytes:
-    """A stream's (or any other object's) id from Unix milliseconds and 42 random bits."""
+    """A stream's (or any other object's) id from Unix milliseconds and 42 random bits.
+
+    Raises:
+        InvalidId: The milliseconds do not fit.
+    """
+    return _made(_VERSION, now_ms, random_bits)
+
+
+def make_direct_id(now_ms: int, random_bits: int) -> bytes:
+    """`make_id`, of a stream whose records go straight to Kafka."""
+    return _made(_DIRECT, now_ms, random_bits)
+
+
+def is_direct(value: bytes) -> bool:
+    """Whether this is the id of a stream that goes straight to Kafka, or of an episode of one."""
+    return check_id(value)[6] >> 4 == _DIRECT
+
+
+def _made(version: int, now_ms: int, random_bits: int) -> bytes:
     if not 0 <= now_ms < 2**48:
         raise InvalidId(f"milliseconds {now_ms} do not fit 48 bits")
     high, low = divmod(random_bits & ((1 << RANDOM_BITS) - 1), 1 << 30)
-    value = (now_ms << 80) | (0x8 << 76) | (high << 64) | (0b10 << 62) | (low << 32)
+    value = (now_ms << 80) | (version << 76) | (high << 64) | (0b10 << 62) | (low << 32)
     return value.to_bytes(ID_BYTES, "big")
 
 

@@ -66,10 +66,20 @@ class NewRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class RawRecord(NewRecord):
+    """A record whose bytes are the payload alone; the envelope stays behind."""
+
+    def to_bytes(self) -> bytes:
+        """The payload."""
+        return self.payload
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """A record of the log.
 
-    `error` says why it is none: then `payload` is all that stands there, and the envelope says nothing.
+    `error` says why it is none: then `payload` is all that stands there, and the envelope says nothing. `code` is
+    that of the dead letter it becomes then.
     """
 
     position: Position
@@ -77,6 +87,7 @@ class Record:
     envelope: Envelope
     payload: bytes
     error: str = ""
+    code: str = "undecodable"
 
     @staticmethod
     def from_bytes(position: Position, key: bytes, value: bytes) -> "Record":

@@ -5,11 +5,12 @@ from typing import Final
 from tupli_schemas.steps import Layout
 
 CONTROL_DATABASE: Final = "tupli"
+GENERATION_PREFIX: Final = "tupli_g"
 
 
 def generation_database(generation: int) -> str:
     """The database that holds one generation: `tupli_g1`."""
-    return f"tupli_g{generation}"
+    return f"{GENERATION_PREFIX}{generation}"
 
 
 FINAL_SETTINGS: Final[dict[str, int]] = {

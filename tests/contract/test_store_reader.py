@@ -10,7 +10,7 @@ import chdb
 import pyarrow as pa
 import pytest
 
-from support.clickhouse_process import own_clickhouse
+from support.clickhouse_process import any_clickhouse
 from tupli_query.adapters.chdb_reader import ChdbReader
 from tupli_query.adapters.clickhouse_reader import ClickHouseConnection, ClickHouseReader
 from tupli_query.core.reader import ReaderBusy, ReaderFailed, ReadSession, StoreReader, TooMuchToSort
@@ -38,8 +38,8 @@ def chdb_reader(folder: Path) -> Iterator[StoreReader]:
 
 @contextmanager
 def http_reader(folder: Path) -> Iterator[StoreReader]:
-    with own_clickhouse(folder / "store") as server:
-        given = server.connection.model_dump()
+    with any_clickhouse(folder / "store") as connection:
+        given = connection.model_dump()
         reader = ClickHouseReader(ClickHouseConnection(**given), max_sessions=SESSIONS)
         yield reader
         reader.close()

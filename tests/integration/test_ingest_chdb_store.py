@@ -16,7 +16,8 @@ from tupli_ingest.adapters.clickhouse_store import ClickHouseStore
 from tupli_ingest.adapters.data_lock import DataDirectoryBusy, DataLock
 from tupli_ingest.adapters.generations import Generations
 from tupli_ingest.adapters.migrations import migrate, migrations
-from tupli_ingest.core.errors import RowsRefused
+from tupli_ingest.core.errors import RowsRefused, StoreUnavailable
+from tupli_ingest.core.headers import StreamFacts
 from tupli_ingest.core.ports import EpisodeKey, Row, StoredStream, step_rows_schema, stored_rows_schema
 from tupli_schemas.ids import LOCAL_SUBJECT, episode_id, make_id
 from tupli_schemas.steps import Cell, Layout, as_cells
@@ -210,6 +211,33 @@ def test_generations_switch_and_the_serving_one_is_not_dropped(generations: Gene
     with pytest.raises(ValueError, match="serves"):
         generations.drop(before + 1)
     generations.drop(before)
+
+
+def test_a_generation_has_its_mark_once_it_has_begun_and_loses_it_with_its_tables(
+    generations: Generations, store: ClickHouseStore
+) -> None:
+    assert not generations.has_begun(99)
+    generations.begin(99)
+    generations.begin(99)
+    assert generations.has_begun(99)
+    generations.drop(99)
+    with pytest.raises(StoreUnavailable):
+        generations.has_begun(99)
+    generations.make(99)
+    assert not generations.has_begun(99)
+
+
+def test_positions_are_the_highest_offsets_of_each_partition(
+    generations: Generations, store: ClickHouseStore
+) -> None:
+    assert generations.positions(99) == {}
+    found = [(1, 0, 5), (2, 0, 3), (3, 1, 0), (1, 0, 7)]
+    for number, partition, offset in found:
+        facts = StreamFacts(
+            stream=make_id(1, number), owner=LOCAL_SUBJECT, partition=partition, offset=offset
+        )
+        store.write_rows("streams", [facts.to_row()])
+    assert generations.positions(99) == {0: 7, 1: 0}
 
 
 def test_the_probe_writes_and_reads(store: ClickHouseStore) -> None:

@@ -1,6 +1,6 @@
 """ClickHouse's HTTP interface over the engine in this process: the real engine behind the real HTTP driver.
 
-`python clickhouse_server.py PORT FOLDER` serves until it is ended. What it speaks is what the driver uses:
+`python clickhouse_server.py PORT FOLDER [CONFIG]` serves until it is ended. What it speaks is what the driver uses:
 statements in the body or in `query`, data behind `INSERT ... FORMAT`, parameters, settings, `database`, Basic
 authentication, answers as the engine forms them, errors with their code. Statements that come at once run at
 once, each on a connection of its own, as a server runs them.
@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,9 @@ class Fault:
 
     `kind`: `code` answers with this error code and does nothing; `late_code` does it and answers with the
     code; `hang` waits `seconds`, then answers as always; `late` does it and then waits `seconds`; `drop` ends the
-    connection without an answer; `late_drop` does it and then ends the connection.
+    connection without an answer; `late_drop` does it and then ends the connection. `hold` waits until the next
+    fault is asked for, then does it; `hold_drop` waits as long and does not; `late_hold` does it, then waits.
+    `GET /_seen` tells how many statements are held, and how many inserts that `match` were done since.
     """
 
     kind: str = ""
@@ -55,6 +57,8 @@ class Fault:
     code: int = 0
     seconds: float = 0.0
     times: int = -1
+    over: threading.Event = field(default_factory=threading.Event)
+    """Set when another fault is asked for."""
 
 
 class Engine(ThreadingHTTPServer):
@@ -63,16 +67,28 @@ class Engine(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, address: tuple[str, int], folder: Path) -> None:
+    def __init__(self, address: tuple[str, int], folder: Path, config: str = "") -> None:
         super().__init__(address, Statements)
-        self.folder = folder
-        self.keeper = CONNECT(str(folder))  # the engine lives as long as one connection does
+        self.source = f"{folder}?config-file={config}" if config else str(folder)
+        self.keeper = CONNECT(self.source)  # the engine lives as long as one connection does
         self._fault = Fault()
         self._lock = threading.Lock()
+        self.held = self.inserts = 0
 
     def set_fault(self, fault: Fault) -> None:
         with self._lock:
-            self._fault = fault
+            self._fault.over.set()
+            self._fault, self.held, self.inserts = fault, 0, 0
+
+    def hold(self, fault: Fault) -> None:
+        """Wait until another fault is asked for."""
+        with self._lock:
+            self.held += not fault.over.is_set()
+        fault.over.wait()
+
+    def inserted(self, sql: str) -> None:
+        with self._lock:
+            self.inserts += self._fault.match in sql
 
     def fault_of(self, sql: str) -> Fault | None:
         with self._lock:
@@ -113,6 +129,9 @@ class Statements(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         if url.path == "/ping":
             self._answer(200, b"Ok.\n")
+        elif url.path == "/_seen":
+            seen = {"held": self.server.held, "inserts": self.server.inserts}
+            self._answer(200, json.dumps(seen).encode())
         elif url.path == "/_fault":
             self.server.set_fault(Fault(**json.loads(body)))
             self._answer(200, b"")
@@ -148,7 +167,9 @@ class Statements(BaseHTTPRequestHandler):
             return False
         if fault.kind == "hang":
             time.sleep(fault.seconds)
-        if fault.kind == "drop":
+        if fault.kind in ("hold", "hold_drop"):
+            self.server.hold(fault)
+        if fault.kind in ("drop", "hold_drop"):
             self.close_connection = True
             return False
         return True
@@ -157,6 +178,8 @@ class Statements(BaseHTTPRequestHandler):
         """What goes wrong when it has run; whether it is answered."""
         if fault.kind == "late":
             time.sleep(fault.seconds)
+        if fault.kind == "late_hold":
+            self.server.hold(fault)
         if fault.kind == "late_code":
             self._refuse(fault.code, f"Code: {fault.code}. DB::Exception: as asked for. (TEST)")
             return False
@@ -169,7 +192,7 @@ class Statements(BaseHTTPRequestHandler):
         params = {
             name.removeprefix("param_"): value for name, value in asked.items() if name.startswith("param_")
         }
-        connection = CONNECT(str(self.server.folder))
+        connection = CONNECT(self.server.source)
         try:
             for name, value in asked.items():
                 if name not in _NOT_SETTINGS | _TRANSPORT_SETTINGS and not name.startswith("param_"):
@@ -194,6 +217,7 @@ class Statements(BaseHTTPRequestHandler):
             file.flush()
             source = f" FROM INFILE '{file.name}' SETTINGS storage_file_read_method = 'pread'"
             connection.query(sql[: match.start("format")] + source + match["format"])
+        self.server.inserted(sql)
         return b""
 
     def _refuse(self, code: int, told: str) -> None:
@@ -229,7 +253,7 @@ def _quoted(value: str) -> str:
 def main() -> None:
     port, folder = int(sys.argv[1]), Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
-    with Engine(("127.0.0.1", port), folder) as server:
+    with Engine(("127.0.0.1", port), folder, *sys.argv[3:4]) as server:
         server.serve_forever()
 
 

@@ -16,23 +16,30 @@ import httpx
 from support.clickhouse_process import ClickHouse, own_clickhouse
 from support.ingest_adapters import LetterLimit
 from support.ingest_dump import dump
+from support.ingest_sender import rows_up_to
 from support.ingest_service import eventually
 from support.ingest_streams import LAYOUT
 from support.kafka_broker import shared_broker
+from support.nursery import Forked, Nursery
 from support.server_process import free_port
 from tupli_ingest.adapters.clickhouse_client import ClickHouseClient
 from tupli_ingest.adapters.generations import Generations
+from tupli_ingest.adapters.grant_keys import GrantKeys
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.adapters.kafka_groups import group_of
 from tupli_ingest.adapters.kafka_reader import KafkaReader, ThreadLog
+from tupli_ingest.adapters.kafka_topics import partitioner
 from tupli_ingest.adapters.log_dead_letters import LogDeadLetters
+from tupli_ingest.core.direct import DirectDecoder
 from tupli_ingest.core.pipeline import Pipeline
-from tupli_ingest.core.ports import DeadLetter
+from tupli_ingest.core.ports import DeadLetter, EpisodeStore
 from tupli_ingest.processing.dead_letter_limit import DeadLetterLimit
 from tupli_ingest.processing.processor import BlockLimits, Engine
-from tupli_schemas.events import EPISODES_TOPIC
+from tupli_schemas.events import DIRECT_TOPIC, EPISODES_TOPIC
 from tupli_schemas.tables import generation_database
 
+PATIENCE_SECONDS = 300.0
+"""For so long anything may take: the machine may be busy with other things."""
 REFERENCE = 99
 """The generation that a single process fills, for comparison."""
 
@@ -45,9 +52,13 @@ class Process:
     environment: dict[str, str]
     log: Path
     module: str = "tupli_ingest"
-    popen: subprocess.Popen[bytes] | None = None
+    popen: subprocess.Popen[bytes] | Forked | None = None
+    nursery: Nursery | None = None
 
     def start(self) -> "Process":
+        if self.nursery is not None:
+            self.popen = self.nursery.fork(self.arguments, self.environment, self.log)
+            return self
         with self.log.open("ab") as log:
             self.popen = subprocess.Popen(
                 [sys.executable, "-m", self.module, *self.arguments],
@@ -68,9 +79,18 @@ class Process:
 
     def end(self, how: signal.Signals = signal.SIGTERM, seconds: float = 30) -> int:
         """End it; its exit code."""
+        self.tell(how)
+        return self.ended(seconds)
+
+    def tell(self, how: signal.Signals) -> None:
+        """Send it a signal, if it runs."""
         assert self.popen is not None
         if self.popen.poll() is None:
             self.popen.send_signal(how)
+
+    def ended(self, seconds: float = 30) -> int:
+        """Wait until it has ended; its exit code."""
+        assert self.popen is not None
         try:
             return self.popen.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -92,6 +112,8 @@ class Cluster:
     partitions: int
     more: dict[str, str] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
+    nursery: Nursery | None = None
+    """Where workers come from that are loaded already; None: each is loaded anew."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -111,21 +133,23 @@ class Cluster:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         assert done.returncode == 0, done.stderr
         answer: dict[str, object] = json.loads(done.stdout)
         return answer
 
-    def process(self, *arguments: str, module: str = "tupli_ingest") -> Process:
+    def process(
+        self, *arguments: str, module: str = "tupli_ingest", nursery: Nursery | None = None
+    ) -> Process:
         log = self.folder / f"{module}-{arguments[0].strip('-')}-{len(self.processes)}.log"
-        process = Process(list(arguments), self.environment, log, module).start()
+        process = Process(list(arguments), self.environment, log, module, nursery=nursery).start()
         self.processes.append(process)
         return process
 
     def worker(self) -> Process:
-        return self.process("worker")
+        return self.process("worker", nursery=self.nursery)
 
     def gateway(self) -> str:
         """A gateway that is ready; its address."""
@@ -144,17 +168,19 @@ class Cluster:
             except httpx.TransportError:
                 return False
 
-        eventually(is_ready, seconds=60)
+        eventually(is_ready, PATIENCE_SECONDS)
         return url
 
     def lags(self, generation: int = 1) -> list[int]:
         """Records of each partition that the workers have not committed."""
         group = group_of(generation)
         return [
-            reader.end(EPISODES_TOPIC) - reader.checkpoint(group, EPISODES_TOPIC) for reader in self.readers
+            reader.end(topic) - reader.checkpoint(group, topic)
+            for reader in self.readers
+            for topic in (EPISODES_TOPIC, DIRECT_TOPIC)
         ]
 
-    def settled(self, generation: int = 1, seconds: float = 60) -> None:
+    def settled(self, generation: int = 1, seconds: float = PATIENCE_SECONDS) -> None:
         """When the workers have committed all that the log has."""
         eventually(lambda: not any(self.lags(generation)), seconds)
 
@@ -185,10 +211,29 @@ class Cluster:
         self.settled(generation)
         shown = self.assert_as_the_log_says(generation)
         assert len(shown["streams"]) == len(acknowledged)
-        assert len(shown[LAYOUT.table]) >= sum(0.9 * last for last in acknowledged.values())
+        rows = self.rows_by_stream(generation)
+        missing = {
+            stream.hex(): last
+            for stream, last in acknowledged.items()
+            if rows[stream[:12]] < rows_up_to(last)
+        }
+        assert not missing
         wrong = (b"\tincomplete\t", b"\tconflict\t")
         assert not [line for line in shown["episodes"] if any(word in line for word in wrong)]
         assert self.dead_letters() == []
+
+    def rows_by_stream(self, generation: int = 1) -> dict[bytes, int]:
+        """How many rows of steps a generation shows of each stream, by the first bytes of its id."""
+        client = ClickHouseClient(self.clickhouse.connection)
+        sql = (
+            "SELECT concat(hex(substring(episode, 1, 12) AS stream), ' ', toString(count()))"
+            f" FROM {generation_database(generation)}.{LAYOUT.table} FINAL GROUP BY stream"
+        )
+        try:
+            found = [line.split() for line in client.column(sql)]
+        finally:
+            client.close()
+        return {bytes.fromhex(stream): int(count) for stream, count in found}
 
     def assert_as_the_log_says(self, generation: int = 1) -> dict[str, list[bytes]]:
         """The store shows what one process makes of the whole log, in one go; gives what that is."""
@@ -206,12 +251,23 @@ class Cluster:
                 engine.pipeline.flush()
                 engine.committed = engine.next_offset
             engine.close()
+            self._fold_direct(reader, generations.open(REFERENCE))
         client.close()
         expected, shown = self.shown(REFERENCE), self.shown(generation)
         assert shown.keys() == expected.keys()
         for table, rows in expected.items():
             assert shown[table] == rows, f"table {table} differs"
         return shown
+
+    def _fold_direct(self, reader: KafkaReader, store: EpisodeStore) -> None:
+        """What went straight to Kafka, into one partition."""
+        keys = self.more.get("TUPLI_INGEST_GRANT_KEYS")
+        decode = DirectDecoder(GrantKeys(Path(keys) if keys else None), partitioner(self.partitions))
+        pipeline, at = Pipeline(store, _Forgotten()), 0
+        while records := reader.read(DIRECT_TOPIC, at, max_bytes=1 << 22):
+            pipeline.add_items([decode(record) for record in records])
+            pipeline.flush()
+            at = records[-1].position.offset + 1
 
     def close(self) -> None:
         for process in self.processes:
@@ -235,11 +291,14 @@ class _Forgotten:
 
 
 @contextmanager
-def cluster(folder: Path, *, partitions: int = 4, **more: str) -> Iterator[Cluster]:
-    """A deployment whose topics and tables are made; its processes end with the block."""
+def cluster(folder: Path, *, partitions: int = 4, broker: str = "", **more: str) -> Iterator[Cluster]:
+    """A deployment whose topics and tables are made; its processes end with the block.
+
+    `broker` is the address of another broker than the one that tests share.
+    """
     prefix = f"t{uuid.uuid4().hex[:12]}."
     with own_clickhouse(folder / "store") as clickhouse:
-        kafka = KafkaConnection(brokers=shared_broker(), topic_prefix=prefix)
+        kafka = KafkaConnection(brokers=broker or shared_broker(), topic_prefix=prefix)
         made = Cluster(folder, kafka, clickhouse, partitions, more)
         replication = ["--replication", "1", "--min-insync-replicas", "1"]
         made.run("create-topics", "--partitions", str(partitions), *replication)

@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
-from support.clickhouse_process import own_clickhouse
+from support.clickhouse_process import any_clickhouse
 from support.kafka_broker import shared_broker
 from tupli_ingest.adapters.chdb_client import ChdbClient
 from tupli_ingest.adapters.clickhouse_client import ClickHouseClient
@@ -109,8 +109,8 @@ def chdb_stores(folder: Path) -> Iterator[Callable[[], EpisodeStore]]:
 @contextmanager
 def http_stores(folder: Path) -> Iterator[Callable[[], EpisodeStore]]:
     """The same over HTTP."""
-    with own_clickhouse(folder / "store") as server:
-        client = ClickHouseClient(server.connection)
+    with any_clickhouse(folder / "store") as connection:
+        client = ClickHouseClient(connection)
         yield new_generations(client)
         client.close()
 

@@ -1,4 +1,5 @@
-"""A real Kafka broker for tests: the one in TUPLI_TEST_KAFKA, else one of our own, from jars that Maven fetches.
+"""A real Kafka broker for tests: the one in TUPLI_TEST_KAFKA, else one out of the official image where Docker works,
+else one of our own, from jars that Maven fetches.
 
 No broker means a failed run that says what to install, never a skip.
 """
@@ -16,12 +17,15 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+from support.containers import KAFKA_IMAGE, Choice, choose, kafka_container, working_docker
 
 HERE = Path(__file__).parent / "kafka"
 CACHE = Path(__file__).parents[2] / ".cache" / "kafka"
 FETCH_SECONDS = 600
-START_SECONDS = 60
+START_SECONDS = 240  # a second or ten; a machine that is busy with other things takes longer
 
 
 class NoBroker(Exception):
@@ -30,12 +34,17 @@ class NoBroker(Exception):
 
 @dataclass
 class Broker:
-    """A broker of our own, in `folder`; `bootstrap` is its address for clients, the same over restarts."""
+    """A broker of our own, in `folder`; `bootstrap` is its address for clients, the same over restarts.
+
+    `behind` is the port of a proxy, when clients that come to `behind_port` are to be sent there.
+    """
 
     folder: Path
     jars: Path
     port: int
     controller_port: int
+    behind: int | None = None
+    behind_port: int = 0
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -95,18 +104,23 @@ class Broker:
         return ["java", *options, logging, "-cp", f"{self.jars}/*", *others]
 
     def _properties(self) -> str:
-        return (
-            (HERE / "server.properties")
-            .read_text(encoding="utf-8")
-            .format(port=self.port, controller_port=self.controller_port, data=self.folder / "data")
+        text = (HERE / "server.properties").read_text(encoding="utf-8")
+        if self.behind is not None:  # of two lines for one property the later one holds
+            text += (HERE / "behind.properties").read_text(encoding="utf-8")
+        return text.format(
+            port=self.port,
+            controller_port=self.controller_port,
+            behind=self.behind,
+            behind_port=self.behind_port,
+            data=self.folder / "data",
         )
 
 
 @contextmanager
-def own_broker(folder: Path) -> Iterator[Broker]:
-    """A broker in `folder`, started; ended with the block."""
-    port, controller = _free_ports(2)
-    broker = Broker(folder, fetched_jars(), port, controller)
+def own_broker(folder: Path, *, behind: int | None = None) -> Iterator[Broker]:
+    """A broker in `folder`, started; ended with the block. `behind` is the port of a proxy."""
+    port, controller, second = _free_ports(3)
+    broker = Broker(folder, fetched_jars(), port, controller, behind, second)
     broker.format()
     broker.start()
     try:
@@ -118,12 +132,21 @@ def own_broker(folder: Path) -> Iterator[Broker]:
 @contextmanager
 def any_broker(folder: Path) -> Iterator[str]:
     """The address of a broker: one that is there already, or one of our own."""
-    given = os.environ.get("TUPLI_TEST_KAFKA")
-    if given:
-        yield given
-        return
-    with own_broker(folder) as broker:
-        yield broker.bootstrap
+    choice = chosen_broker()
+    if choice.source == "address":
+        yield choice.address
+    elif choice.source == "image":
+        with kafka_container() as address:
+            yield address
+    else:
+        with own_broker(folder) as broker:
+            yield broker.bootstrap
+
+
+@cache
+def chosen_broker() -> Choice:
+    """Where the session's broker comes from; brokers that a test kills are always our own."""
+    return choose(os.environ.get("TUPLI_TEST_KAFKA", ""), KAFKA_IMAGE, working_docker)
 
 
 _SHARED = ExitStack()

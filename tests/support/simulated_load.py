@@ -33,9 +33,15 @@ POISON: Final[tuple[Poison, ...]] = ("empty", "noise", "cut", "no event", "anoth
 
 
 class Recorder:
-    """A recording stream of some episodes, which come into the log as they are told to."""
+    """A recording stream of some episodes, which come into the log as they are told to.
 
-    def __init__(self, world: World, number: int, seeded: random.Random) -> None:
+    `late_starts`: starts are withheld from what is sent, and come by themselves.
+    """
+
+    def __init__(
+        self, world: World, number: int, seeded: random.Random, *, late_starts: bool = False
+    ) -> None:
+        self._late_starts = late_starts
         self.stream = STREAMS[number]
         self.partition = number % len(world.log)
         self.schema = SCHEMAS[number]
@@ -46,8 +52,13 @@ class Recorder:
 
     def send(self, count: int, *, cut: int = 4, days: int = 0) -> None:
         """The next items, in one request."""
-        last = min(self.next + count - 1, len(self.items))
-        self.request(self.next, last, cut=cut, days=days)
+        first, last = self.next, min(self.next + count - 1, len(self.items))
+        for number in range(first, last + 1):
+            if self._late_starts and isinstance(self.items[number - 1], EpisodeStarted):
+                self.request(first, number - 1, cut=cut, days=days)
+                self.missing.append((number, number))
+                first = number + 1
+        self.request(first, last, cut=cut, days=days)
         self.next = last + 1
 
     def withhold(self, count: int) -> None:
@@ -158,14 +169,10 @@ class Plain:
 
 @dataclass
 class Told:
-    """What plain Python makes of a log, one item after another: sets and dictionaries, no ranges, no blocks.
-
-    `odd` are the streams with rows that the store refuses.
-    """
+    """What plain Python makes of a log, one item after another: sets and dictionaries, no ranges, no blocks."""
 
     episodes: dict[tuple[bytes, int], Plain] = field(default_factory=dict)
     dead: set[tuple[Position, str]] = field(default_factory=set)
-    odd: set[bytes] = field(default_factory=set)
 
     @staticmethod
     def by(world: World) -> "Told":
@@ -194,7 +201,7 @@ class Told:
         elif isinstance(item, RowItem):
             plain.rows[item.step] = item, position
             if item.info == ODD:
-                self.odd.add(stream)
+                plain.conflict = True
                 self.dead.add((position, "rows_refused"))
         elif isinstance(item, EpisodeStarted):
             plain.start = item
@@ -206,7 +213,6 @@ class Told:
         return {
             episode_id(*key): (plain.benchmark, plain.status, plain.prefix)
             for key, plain in self.episodes.items()
-            if key[0] not in self.odd
         }
 
     def steps(self) -> dict[tuple[bytes, bytes, int], tuple[bytes, int, int]]:
@@ -215,5 +221,5 @@ class Told:
             (plain.benchmark, episode_id(*key), step): (item.info, at.partition, at.offset)
             for key, plain in self.episodes.items()
             for step, (item, at) in plain.rows.items()
-            if key[0] not in self.odd
+            if item.info != ODD
         }

@@ -23,6 +23,7 @@ from tupli_ingest.core.errors import (
     StoreFull,
     StoreUnavailable,
 )
+from tupli_ingest.core.leftovers import leftovers
 from tupli_ingest.core.pipeline import Pipeline
 from tupli_ingest.core.ports import NO_BENCHMARK, DeadLetter, EpisodeKey, Row, StoredStream, Table
 from tupli_schemas.ids import ordinal_of
@@ -62,7 +63,6 @@ class World:
         generation: The group's assignment, counted; those who know an older one cannot commit.
         away: Whether the store answers nobody.
         calls: What reached the store, in order.
-        overlapped: Whether anybody may have gone on writing what was another's by then.
     """
 
     def __init__(self, *, partitions: int = 2, block_bytes: int = 2_000, max_streams: int = 100) -> None:
@@ -73,20 +73,20 @@ class World:
         self.store, self.letters = PickyStore(), MemoryDeadLetters()
         self.away = False
         self.calls: list[str] = []
-        self.overlapped = False
         self.members: list[Member] = []
         self._block_bytes, self._max_streams = block_bytes, max_streams
         self._names = 0
         self._steps: defaultdict[tuple[bytes, bytes], set[int]] = defaultdict(set)
-        self._odd: set[bytes] = set()
+        self._odd: set[tuple[bytes, int, int]] = set()
+        self._left: list[EpisodeKey] = []
 
     def append(self, partition: int, key: bytes, value: bytes, sent: Sent) -> None:
         """Append a record, as it goes through a log that others can write to."""
         records = self.log[partition]
         position = Position(1, partition, len(records))
         self.sent[position] = sent
-        if any(isinstance(item, RowItem) and item.info == ODD for item in sent.items.values()):
-            self._odd.add(sent.stream)
+        rows = [item for item in sent.items.values() if isinstance(item, RowItem)]
+        self._odd |= {(sent.stream, row.episode, row.step) for row in rows if row.info == ODD}
         records.append(Record.read(position, key, value))
 
     def join(self) -> "Member":
@@ -104,7 +104,6 @@ class World:
     def rebalance(self, members: Sequence["Member"]) -> None:
         """Share the partitions among these; the others do not know, and go on with what they had."""
         self.generation += 1
-        self.overlapped |= any(member.can_run or member not in members for member in self.members)
         for member in members:
             member.generation, member.following = self.generation, {}
         for partition, committed in enumerate(self.committed):
@@ -122,6 +121,13 @@ class World:
         for record in self.log[partition][before:following]:
             self._assert_durable(record)
         self.committed[partition] = following
+
+    def tidy(self) -> None:
+        """Erase what was found to be left at the last look, and look again."""
+        if not self.away:
+            self.store.erase(self._left)
+            self.erased(self._left)
+            self._left = leftovers(self.store)
 
     def close(self) -> None:
         """End all threads."""
@@ -143,6 +149,8 @@ class World:
                 break
         ends = [len(records) for records in self.log]
         assert self.committed == ends, f"committed {self.committed} of {ends}"
+        self._left = leftovers(self.store)
+        self.tidy()
 
     @property
     def is_read(self) -> bool:
@@ -185,14 +193,13 @@ class World:
         assert offset >= position.offset, (
             f"{position} is committed, and {stream.hex()} is known up to {offset}"
         )
-        if sent.stream in self._odd:  # a refused row takes its repetitions with it
-            return
         there = {
             (ordinal_of(episode), step)
             for (_, episode), steps in self._steps.items()
             for step in steps
             if episode[:12] == sent.stream[:12]
         }
+        there |= {(episode, step) for stream, episode, step in self._odd if stream == sent.stream}  # refused
         lost = {(row.episode, row.step) for row in sent.items.values() if isinstance(row, RowItem)} - there
         assert not lost, f"{position} is committed, and its rows {lost} are lost"
 

@@ -48,7 +48,7 @@ def up(
     os.execv(sys.executable, command)  # noqa: S606 -- the server takes over this process, with its signals
 
 
-ADMIN_COMMANDS = ("create-topics", "migrate")
+ADMIN_COMMANDS = ("create-topics", "migrate", "grant-key", "grant")
 
 
 def admin(
@@ -57,6 +57,7 @@ def admin(
 ) -> None:
     """Prepare a deployment over Kafka and ClickHouse: `create-topics` makes its topics, `migrate` its tables.
 
+    `grant-key` makes a key of the deployment, and `grant` signs with it what lets a recorder write straight to Kafka.
     Where the brokers and the server are is said by `TUPLI_KAFKA_...` and `TUPLI_CLICKHOUSE_...`.
     """
     if command not in ADMIN_COMMANDS:

@@ -10,7 +10,7 @@ import typer
 
 from tupli.cli.output import JsonFlag, UrlOption, count, emit, show
 from tupli.errors import TupliError
-from tupli.transport import HttpTransport
+from tupli.transport.chosen import chosen_transport
 
 if TYPE_CHECKING:
     from tupli.cli.waiting import Waiting
@@ -94,7 +94,7 @@ def flush(directory: DirectoryOption = None, url: UrlOption = None, *, as_json: 
 
     root = SpoolDirectory(directory)
     report = FlushReport()
-    with closing(HttpTransport(url)) as transport:
+    with closing(chosen_transport(url=url)) as transport:
         try:
             flush_dead(root, transport, report)
         except (KeyboardInterrupt, TupliError, OSError) as error:

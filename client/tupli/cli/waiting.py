@@ -12,6 +12,7 @@ from tupli.recording.flush import FlushReport, is_alive, manifest_of, status_of
 from tupli.spool.directory import SpoolDirectory
 from tupli.spool.manifest import ManifestError
 from tupli.transport.base import Transport
+from tupli.transport.kafka_address import is_kafka
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ def elsewhere_told(groups: Iterable[Waiting], directory: Path | None) -> list[st
     for group in groups:
         told = f"{count(group.rows, 'row')} of {count(group.streams, 'stream')} for {group.address} stay in the spool"
         if not group.is_mine:
-            told += ", recorded as somebody else: set their TUPLI_TOKEN"
+            which = "TUPLI_GRANT, the grant of their benchmark" if is_kafka(group.address) else "TUPLI_TOKEN"
+            told += f", recorded as somebody else: set their {which}"
         out.append(f"{told}; deliver them with: {flush_command(group.address, directory)}")
     return out
 

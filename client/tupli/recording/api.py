@@ -23,7 +23,8 @@ from tupli.recording.wrapper import TupliEnvWrapper, describe_into
 from tupli.spool.directory import SpoolDirectory
 from tupli.spool.manifest import BenchmarkState, new_benchmark
 from tupli.transport.base import Transport
-from tupli.transport.http import HttpTransport
+from tupli.transport.chosen import GrantPath, chosen_transport, require_granted
+from tupli.transport.kafka_address import is_kafka
 from tupli_schemas.catalog import CreateBenchmark
 from tupli_schemas.ids import make_id, parse_id
 
@@ -44,7 +45,8 @@ def record(  # noqa: PLR0913 -- options of the public interface, all but two by 
     autoreset: str | None = None,
     drain_timeout: float = 30.0,
     spool_dir: str | os.PathLike[str] | None = None,
-    transport: Transport | None = None,
+    transport: Transport | str | None = None,
+    grant: GrantPath | None = None,
 ) -> Any:
     """The environment with recording around it; a vector environment gives a vector environment.
 
@@ -63,14 +65,21 @@ def record(  # noqa: PLR0913 -- options of the public interface, all but two by 
         autoreset: Mode of a vector environment that does not say it (`next_step`, `same_step`, `disabled`).
         drain_timeout: Seconds that `close` waits until everything is visible.
         spool_dir: Directory of the spool; `TUPLI_SPOOL_DIR`, else in the user's state directory.
-        transport: Another way to the server than HTTP.
+        transport: Another way to the server than HTTP: `kafka://host:port[,host:port][?topic_prefix=...]` goes
+            straight to Kafka, from inside the cluster. The benchmark must exist then, and goes by its id.
+        grant: File of the recording grant for that, `TUPLI_GRANT` when left out.
 
     Raises:
         InvalidInput: An argument cannot mean anything, or the server refuses the benchmark.
         Conflict: A benchmark of this name has other spaces.
     """
     config = _config(
-        benchmark, url, transport, spool_dir, on_full=on_full, drain_timeout=drain_timeout, policy=policy
+        benchmark,
+        (transport, url, grant),
+        spool_dir,
+        on_full=on_full,
+        drain_timeout=drain_timeout,
+        policy=policy,
     )
     config.metadata = dict(metadata or {})
     config.publish_in = scopes_of(publish_in)
@@ -108,10 +117,16 @@ class Recorder:
         on_full: OnFull = "abort",
         drain_timeout: float = 30.0,
         spool_dir: str | os.PathLike[str] | None = None,
-        transport: Transport | None = None,
+        transport: Transport | str | None = None,
+        grant: GrantPath | None = None,
     ) -> None:
         config = _config(
-            benchmark, url, transport, spool_dir, on_full=on_full, drain_timeout=drain_timeout, policy=policy
+            benchmark,
+            (transport, url, grant),
+            spool_dir,
+            on_full=on_full,
+            drain_timeout=drain_timeout,
+            policy=policy,
         )
         config.metadata = dict(metadata or {})
         config.publish_in = scopes_of(publish_in)
@@ -181,21 +196,22 @@ class Recorder:
 
 def _config(
     benchmark: str,
-    url: str | None,
-    transport: Transport | None,
+    way: tuple[Transport | str | None, str | None, GrantPath | None],
     spool_dir: str | os.PathLike[str] | None,
     *,
     on_full: OnFull,
     drain_timeout: float,
     policy: str | None,
 ) -> RecordingConfig:
-    if transport is not None and url is not None:
-        raise InvalidInput("give a url or a transport, not both", place="url")
+    given, url, grant = way
+    transport, state = chosen_transport(given, url=url, grant=grant), benchmark_of(benchmark)
+    if is_kafka(transport.address):
+        require_granted(transport, state.id, name="" if state.resolved else state.name)
     return RecordingConfig(
-        transport=transport or HttpTransport(url),
-        owns_transport=transport is None,
+        transport=transport,
+        owns_transport=transport is not given,
         directory=SpoolDirectory(spool_dir),
-        benchmark=benchmark_of(benchmark),
+        benchmark=state,
         on_full=on_full,
         drain_timeout=drain_timeout,
         policy=policy,

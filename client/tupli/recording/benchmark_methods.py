@@ -16,6 +16,7 @@ from tupli.recording.describe import describe
 from tupli.spool.manifest import BenchmarkState
 from tupli.transport.base import Transport
 from tupli.transport.http import HttpTransport
+from tupli.transport.kafka_address import is_kafka
 from tupli_schemas.catalog import GLOBAL_SCOPE
 from tupli_schemas.errors import ContractError
 from tupli_schemas.filter_tree import FilterEQ
@@ -156,6 +157,9 @@ def _storage_of(transport: Transport) -> Any:
         InvalidInput: It is not reached by HTTP.
     """
     if not isinstance(transport, HttpTransport):
+        if is_kafka(getattr(transport, "address", "")):
+            told = "nothing is stored or read straight through Kafka: set env.storage = TupliAPIClient('http://...')"
+            raise InvalidInput(told, place="storage")
         raise InvalidInput(
             "this recording knows no storage; set one: env.storage = TupliAPIClient()", place="storage"
         )

@@ -14,7 +14,7 @@ from tupli.spool.manifest import Manifest
 from tupli.spool.owner import StreamLock, this_process
 from tupli.spool.segment import Segment
 from tupli.spool.writer import StreamWriter
-from tupli_schemas.ids import id_text, make_id
+from tupli_schemas.ids import RANDOM_BITS, id_text
 
 
 def opened(
@@ -65,7 +65,7 @@ def _undo(path: Path, lock: StreamLock) -> None:
 def _manifest(config: RecordingConfig, slots: int) -> Manifest:
     if config.benchmark is None:
         raise ValueError("no benchmark")
-    stream = id_text(make_id(time.time_ns() // 1_000_000, secrets.randbits(42)))
+    stream = id_text(config.transport.new_stream(time.time_ns() // 1_000_000, secrets.randbits(RANDOM_BITS)))
     return Manifest(
         stream=stream,
         address=config.transport.address,

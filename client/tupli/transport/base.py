@@ -54,5 +54,8 @@ class Transport(Protocol):
     def stream_state(self, stream: bytes) -> dict[str, Any]:
         """What the server has made visible of a stream; `NotFound` before its first event."""
 
+    def new_stream(self, now_ms: int, random_bits: int) -> bytes:
+        """The id of a new stream that goes this way, from Unix milliseconds and random bits (`tupli_schemas.ids`)."""
+
     def close(self) -> None:
         """Let go of connections; the next call opens new ones."""

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from tupli.errors import AuthError, InvalidInput
 from tupli.transport.base import Body
 from tupli.transport.connections import READ_SECONDS, HttpAnswer, Owned
+from tupli.transport.kafka_address import is_kafka
 from tupli.transport.refusals import refusal_of
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
@@ -35,6 +36,9 @@ class Endpoint:
         self, url: str | None, token: Token | None, *, by_status: bool, seconds: float = READ_SECONDS
     ) -> None:
         self.address = (url or os.environ.get("TUPLI_URL") or DEFAULT_URL).rstrip("/")
+        if is_kafka(self.address):
+            told = f"{self.address} takes recordings alone: what is read, published or deleted goes to the http address"
+            raise InvalidInput(told, place="url")
         if not _is_address(self.address):
             raise InvalidInput(f"{self.address!r} is not an http address", place="url")
         self._token = token if token is not None else os.environ.get("TUPLI_TOKEN", "")

@@ -8,9 +8,10 @@ from typing import Any
 from tupli.errors import InvalidInput, NotFound, TupliError
 from tupli.transport.base import Body, SendResult, whole
 from tupli_schemas.catalog import Command, CreateBenchmark
+from tupli_schemas.errors import ContractError
 from tupli_schemas.events import EpisodeEnded, EpisodeStarted, Event, StepsRecorded, decode_event
 from tupli_schemas.framing import decode_frames
-from tupli_schemas.ids import episode_id, id_text
+from tupli_schemas.ids import episode_id, id_text, make_id
 from tupli_schemas.problems import Problem
 
 
@@ -46,7 +47,7 @@ class FakeTransport:
 
     def send_events(self, body: Body) -> SendResult:
         """Decode and keep the events."""
-        events = [decode_event(frame.payload) for frame in decode_frames(whole(body))]
+        events = [_decoded(frame.payload, index) for index, frame in enumerate(decode_frames(whole(body)))]
         for index, event in enumerate(events):
             if isinstance(event, StepsRecorded) and event.rows().num_rows != event.last - event.first + 1:
                 problem = Problem("invalid_event", "rows and numbers differ", members={"index": index})
@@ -83,8 +84,19 @@ class FakeTransport:
                 expected = max(expected, event.last + 1)
         return {"stream": id_text(stream), "expected": expected, "episodes": _episodes(events)}
 
+    def new_stream(self, now_ms: int, random_bits: int) -> bytes:
+        """A stream that goes through a gateway."""
+        return make_id(now_ms, random_bits)
+
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def _decoded(payload: bytes, index: int) -> Event:
+    try:
+        return decode_event(payload)
+    except ContractError as error:
+        raise refusal(index=index, detail=error.reason) from error
 
 
 def refusal(code: str = "invalid_event", *, index: int = 0, detail: str = "refused") -> TupliError:

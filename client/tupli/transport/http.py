@@ -9,7 +9,7 @@ from tupli.errors import TransportError
 from tupli.transport.base import Body, SendResult
 from tupli.transport.endpoint import Endpoint, Token
 from tupli_schemas.catalog import Command, encode_command
-from tupli_schemas.ids import id_text
+from tupli_schemas.ids import id_text, make_id
 
 EVENTS_TYPE: Final = "application/vnd.tupli.events"
 _JSON: Final = {"content-type": "application/json"}
@@ -86,6 +86,10 @@ class HttpTransport:
     def replay_dead_letters(self, wanted: dict[str, Any]) -> dict[str, Any]:
         """Append records of dead letters again: those of `indexes`, or of a `code` (`after`, `until`)."""
         return self._call("POST", "/ingest/v1/dead-letters/replay", orjson.dumps(wanted), _JSON)[1]
+
+    def new_stream(self, now_ms: int, random_bits: int) -> bytes:
+        """A stream that goes through a gateway."""
+        return make_id(now_ms, random_bits)
 
     def close(self) -> None:
         """Close the connections of this process."""

@@ -1,23 +1,37 @@
-"""`python -m tupli_ingest gateway | worker | admin ...`: the processes of the grown system."""
+"""`python -m tupli_ingest gateway | worker | ...`: the processes and the commands of the grown system."""
 
 import argparse
 import asyncio
 import json
+import re
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from tupli_ingest.adapters.clickhouse_client import ClickHouseClient, ClickHouseConnection
+from tupli_ingest.adapters.clickhouse_cluster import require_fit
 from tupli_ingest.adapters.generations import Generations
+from tupli_ingest.adapters.grant_issuing import GrantOrder, new_key, retire_key, write_grant
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.adapters.kafka_topics import TopicPlan, create_topics_now
+from tupli_ingest.adapters.reader_account import ReaderAccount, ReaderSettings
 from tupli_ingest.cluster import GatewayParts, once_available
 from tupli_ingest.core.errors import IngestError
+from tupli_ingest.daemon_threads import DaemonThreads
+from tupli_ingest.gateway_http import GatewayHttp
 from tupli_ingest.logs import adopt_standard_logging, configure_logging
-from tupli_ingest.serving import serve, stop_on_signals
+from tupli_ingest.observing import observe
+from tupli_ingest.serving import bound, serve, serving, stop_on_signals
 from tupli_ingest.settings import IngestSettings
+from tupli_ingest.worker_http import WorkerHttp
 from tupli_ingest.workers import WorkerParts
+from tupli_schemas.errors import ContractError
+from tupli_schemas.ids import LOCAL_SUBJECT, id_text, parse_id
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,10 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         settings = IngestSettings()
-        configure_logging(form=settings.log_format, level=settings.log_level)
-        adopt_standard_logging(form=settings.log_format, level=settings.log_level)
+        service = f"tupli-{given.command}"
+        configure_logging(form=settings.log_format, level=settings.log_level, service=service)
+        adopt_standard_logging(form=settings.log_format, level=settings.log_level, service=service)
         return int(given.run(given, settings))
-    except (IngestError, ValidationError, OSError) as error:
+    except (IngestError, ContractError, ValidationError, OSError) as error:
         sys.stderr.write(f"tupli_ingest {given.command}: {error}\n")
         return 2
 
@@ -41,6 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     gateway.add_argument("--port", type=int, default=8081)
     gateway.set_defaults(run=_gateway)
     worker = commands.add_parser("worker", help="assemble episodes into the store")
+    worker.add_argument("--host", default="127.0.0.1")
+    worker.add_argument(
+        "--port", type=int, help="serve /livez, /readyz and /metrics there (0: a free one); left out: nothing"
+    )
     worker.set_defaults(run=_worker)
     topics = commands.add_parser("create-topics", help="make the topics that are missing")
     topics.add_argument("--partitions", type=int, default=8)
@@ -48,37 +67,81 @@ def _parser() -> argparse.ArgumentParser:
     topics.add_argument("--min-insync-replicas", type=int, default=2)
     topics.set_defaults(run=_create_topics)
     migrate = commands.add_parser("migrate", help="bring the store's tables to this version")
+    migrate.add_argument(
+        "--reader",
+        metavar="NAME",
+        type=_account_name,
+        help="make the query service's account as well; its password: TUPLI_CLICKHOUSE_READER_PASSWORD",
+    )
     migrate.set_defaults(run=_migrate)
+    _add_grant_commands(commands)
     return parser
+
+
+def _add_grant_commands(commands: Any) -> None:
+    key = commands.add_parser("grant-key", help="make, retire or revoke a key that signs recording grants")
+    key.add_argument("--keys", type=Path, required=True, help="the set of keys that workers read")
+    key.add_argument("--private", type=Path, help="where the new key is kept, for its owner only")
+    key.add_argument("--issuer", default="tupli-admin")
+    key.add_argument("--retire", metavar="KID", help="this key signs no more")
+    key.add_argument(
+        "--revoke", metavar="KID", help="nothing is taken any more that this key's grants are for"
+    )
+    key.set_defaults(run=_grant_key)
+    grant = commands.add_parser("grant", help="let a recorder write straight to Kafka")
+    grant.add_argument("--private", type=Path, required=True, help="the signing key")
+    grant.add_argument("--benchmark", required=True, help="its id")
+    grant.add_argument("--subject", default=id_text(LOCAL_SUBJECT), help="whose records they are; an id")
+    grant.add_argument("--stream", help="an id: for this stream alone")
+    grant.add_argument("--hours", type=float, default=24.0)
+    grant.add_argument("--out", type=Path, required=True, help="the grant, for TUPLI_GRANT of one recorder")
+    grant.set_defaults(run=_grant)
 
 
 def _gateway(given: argparse.Namespace, settings: IngestSettings) -> int:
     kafka, clickhouse = KafkaConnection.from_environment(), ClickHouseConnection.from_environment()
 
+    observed = observe(settings, "tupli-gateway")
+
     async def run() -> int:
-        stop = stop_on_signals()
-        parts = await once_available(lambda: GatewayParts(settings, kafka, clickhouse), stop)
-        if parts is None:
-            return 0
-        return await serve(parts.app, given.host, given.port)
+        end = stop_on_signals()
+        http = GatewayHttp(
+            lambda: GatewayParts(settings, kafka, clickhouse, observed),
+            observed,
+            retry_after_s=settings.retry_after_s,
+            end=end.set,
+        )
+        code = await serve(http, given.host, given.port, end)
+        if http.failure is not None:
+            raise http.failure
+        return code
 
-    return asyncio.run(run())
+    with closing(observed):
+        return asyncio.run(run())
 
 
-def _worker(_: argparse.Namespace, settings: IngestSettings) -> int:
+def _worker(given: argparse.Namespace, settings: IngestSettings) -> int:
     kafka, clickhouse = KafkaConnection.from_environment(), ClickHouseConnection.from_environment()
 
+    observed = observe(settings, "tupli-worker")
+    listener = None if given.port is None else bound(given.host, given.port)
+
     async def run() -> int:
+        asyncio.get_running_loop().set_default_executor(DaemonThreads())
         stop = stop_on_signals()
-        parts = await once_available(lambda: WorkerParts(settings, kafka, clickhouse), stop)
-        if parts is None:
-            return 0
-        why = await parts.run(stop)
+        http = WorkerHttp(observed, stop)
+        async with serving(http.app, listener):
+            parts = await once_available(lambda: WorkerParts(settings, kafka, clickhouse, observed), stop)
+            if parts is None:
+                return 0
+            http.parts = parts
+            why = await parts.run(stop)
         if why:
             sys.stderr.write(f"tupli_ingest worker: {why}\n")
         return 1 if why else 0
 
-    return asyncio.run(run())
+    with closing(observed):
+        return asyncio.run(run())
 
 
 def _create_topics(given: argparse.Namespace, _: IngestSettings) -> int:
@@ -87,13 +150,48 @@ def _create_topics(given: argparse.Namespace, _: IngestSettings) -> int:
     return 0
 
 
-def _migrate(_: argparse.Namespace, settings: IngestSettings) -> int:
-    client = ClickHouseClient(ClickHouseConnection.from_environment())
-    try:
+def _migrate(given: argparse.Namespace, settings: IngestSettings) -> int:
+    reader = ReaderSettings.from_environment() if given.reader else None
+    with closing(ClickHouseClient(ClickHouseConnection.from_environment())) as client:
+        require_fit(client, client.cluster)
         ran = Generations(client, max_step_tables=settings.max_step_tables).migrate()
-    finally:
-        client.close()
-    sys.stdout.write(json.dumps({"ran": ran}) + "\n")
+        if reader is not None:
+            ReaderAccount.of(given.reader, reader.password).make(client, reader.constraints())
+    sys.stdout.write(json.dumps({"ran": ran} | ({"reader": given.reader} if reader else {})) + "\n")
+    return 0
+
+
+def _account_name(text: str) -> str:
+    """The name of an account of the store.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none that needs no quoting.
+    """
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", text) is None:
+        raise argparse.ArgumentTypeError("a name has up to 64 letters, digits and underscores")
+    return text
+
+
+def _grant_key(given: argparse.Namespace, _: IngestSettings) -> int:
+    kid = given.retire or given.revoke
+    if (given.private is None) == (kid is None):
+        raise ContractError("give one of --private, --retire and --revoke")
+    if kid is None:
+        kid = new_key(given.private, given.keys, issuer=given.issuer)
+    else:
+        retire_key(given.keys, kid, int(time.time()), revoke=bool(given.revoke))
+    sys.stdout.write(json.dumps({"kid": kid}) + "\n")
+    return 0
+
+
+def _grant(given: argparse.Namespace, _: IngestSettings) -> int:
+    order = GrantOrder(
+        subject=parse_id(given.subject),
+        benchmark=parse_id(given.benchmark),
+        stream=parse_id(given.stream) if given.stream else None,
+        seconds=int(given.hours * 3_600),
+    )
+    sys.stdout.write(json.dumps(write_grant(given.private, order, given.out, int(time.time()))) + "\n")
     return 0
 
 

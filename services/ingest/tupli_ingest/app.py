@@ -20,6 +20,7 @@ from tupli_ingest.adapters.sqlite_log import LogLimits, SqliteLog
 from tupli_ingest.core.pipeline import Pipeline
 from tupli_ingest.core.ports import EpisodeKey, EpisodeStore, EventLog, StoredStream
 from tupli_ingest.core.replaying import places_in
+from tupli_ingest.gauges import EmbeddedEngines, watch_embedded
 from tupli_ingest.http.bodies import InFlight
 from tupli_ingest.http.commands import CommandLimits, Verdicts, commands_router
 from tupli_ingest.http.dead_letters import dead_letters_router
@@ -30,9 +31,13 @@ from tupli_ingest.http.identity import Identify, local_caller
 from tupli_ingest.http.problem_answers import RequestContext, install_problem_answers
 from tupli_ingest.http.rebuilds import rebuild_router
 from tupli_ingest.http.streams import EPISODE_COLUMNS, streams_router
+from tupli_ingest.observing import NOT_OBSERVED, Observed, observe
 from tupli_ingest.processing.dead_letter_limit import DeadLetterLimit
 from tupli_ingest.processing.decoded import Decoded
 from tupli_ingest.processing.eraser import Eraser
+from tupli_ingest.processing.observed_log import ObservedLog
+from tupli_ingest.processing.observed_store import ObservedStore
+from tupli_ingest.processing.open_streams import OpenStreams
 from tupli_ingest.processing.processor import BlockLimits, Engine, Processor
 from tupli_ingest.processing.projector import Projector
 from tupli_ingest.processing.readiness import Readiness
@@ -64,9 +69,16 @@ class IngestParts:
     """
 
     def __init__(
-        self, settings: IngestSettings, *, data_dir: Path, clock: Callable[[], float], identify: Identify
+        self,
+        settings: IngestSettings,
+        *,
+        data_dir: Path,
+        clock: Callable[[], float],
+        identify: Identify,
+        observed: Observed,
     ) -> None:
         self.settings = settings
+        self.observed = observed
         self._clock = clock
         self.store_path = data_dir / STORE_NAME
         with ExitStack() as opened:
@@ -95,15 +107,22 @@ class IngestParts:
     def _build_workers(self) -> None:
         settings = self.settings
         self._decoded = Decoded()
+        self._open_streams: dict[int, OpenStreams] = {}
         retry = settings.retry_max_s
         generation = self.generations.serving()
         self._view_client = self._new_client()
         self._view = self.generations.open(generation, client=self._view_client)
         self._view_generation = generation
         self._known_streams: dict[bytes, tuple[tuple[int, int], float, StoredStream]] = {}
-        letters, _ = self._dead_letters()
+        letters, limit = self._dead_letters()
         self.projector = Projector(
-            self.log, self.log, letters, self._open_store(generation), generation, retry_max_s=retry
+            self.log,
+            self.log,
+            letters,
+            self._open_store(generation),
+            generation,
+            retry_max_s=retry,
+            limit=limit,
         )
         self.eraser = Eraser(
             self._open_store(generation), generation, self.projector.is_deleted, retry_max_s=retry
@@ -123,6 +142,10 @@ class IngestParts:
             "eraser": self.eraser,
             "rebuilder": self.rebuilder,
         }
+        for worker in self._workers.values():
+            worker.meter, worker.tracer = self.observed.meter, self.observed.tracer
+        engines = EmbeddedEngines(self.processor, self.projector, self.rebuilder, self._open_streams)
+        watch_embedded(self.observed, engines, self.log)
         self.readiness = Readiness(self.log.writable, self._view, self._workers)
         self.readiness.caught_up = lambda: self.projector.lag <= 0
 
@@ -133,11 +156,13 @@ class IngestParts:
 
     def _dead_letters(self) -> tuple[LogDeadLetters, DeadLetterLimit]:
         limit = dead_letter_limit(self.settings)
-        return LogDeadLetters(self.log, limit=limit, now_ms=self._now_ms), limit
+        return LogDeadLetters(self.log, limit=limit, now_ms=self._now_ms, meter=self.observed.meter), limit
 
     def _open(self, generation: int, *, start: int | None) -> Opened:
         """A generation's store and the engine that fills it, from `start` or where its group was."""
         store = self._open_store(generation)
+        observed = ObservedStore(store, self.observed.meter, self.observed.tracer)
+        self._open_streams[generation] = observed.open_streams
         letters, limit = self._dead_letters()
         settings = self.settings
         blocks = BlockLimits(settings.block_bytes, settings.block_rows, settings.read_bytes)
@@ -146,16 +171,23 @@ class IngestParts:
             if self.eraser.generation == generation:
                 self.eraser.written(keys)
 
-        pipeline = Pipeline(WatchedStore(store, written), letters)
+        pipeline = Pipeline(WatchedStore(observed, written), letters)
         engine = Engine(
             generation, pipeline, self.log, self.log, blocks, limit, start=start, decoded=self._decoded
         )
+        engine.meter, engine.tracer = self.observed.meter, self.observed.tracer
         return Opened(engine, store)
 
     def _build_router(self, identify: Identify) -> APIRouter:
         gateway = Gateway(self.projector.knows_benchmark, self._now_ms, self._decoded.keep)
         router = build_router(
-            self.settings, self.log, gateway, self.projector, identify=identify, linger_ms=self._linger_ms
+            self.settings,
+            self.log,
+            gateway,
+            self.projector,
+            identify=identify,
+            linger_ms=self._linger_ms,
+            observed=self.observed,
         )
         router.include_router(streams_router(self._load_stream))
         router.include_router(rebuild_router(self.rebuilder))
@@ -239,9 +271,12 @@ def build_router(
     *,
     identify: Identify,
     linger_ms: Callable[[], int],
+    observed: Observed,
 ) -> APIRouter:
     """The routes that write to the log: events and commands."""
+    log = ObservedLog(log, observed.meter, observed.tracer)
     in_flight = InFlight(IN_FLIGHT_BODIES * settings.max_body_bytes, settings.retry_after_s)
+    observed.watch_number("tupli_request_in_flight_bytes", lambda: in_flight.held_bytes)
     event_limits = EventLimits(settings.max_body_bytes, settings.max_event_bytes, settings.retry_after_s)
     command_limits = CommandLimits(
         settings.max_command_bytes, settings.command_timeout_s, settings.retry_after_s
@@ -255,6 +290,7 @@ def build_router(
             in_flight=in_flight,
             limits=event_limits,
             linger_ms=linger_ms,
+            meter=observed.meter,
         )
     )
     router.include_router(
@@ -267,16 +303,17 @@ def build_router(
 
 def build_app(parts: IngestParts) -> FastAPI:
     """The service's own app; it neither starts nor stops the parts."""
-    return framed_app(parts.router, parts.checks)
+    return framed_app(parts.router, parts.checks, parts.observed)
 
 
-def framed_app(router: APIRouter, checks: Checks, **more: Any) -> FastAPI:
-    """An app of routes: with health, problem documents and request ids."""
+def framed_app(router: APIRouter, checks: Checks, observed: Observed = NOT_OBSERVED, **more: Any) -> FastAPI:
+    """An app of routes: with health, figures, problem documents and request ids."""
     app = FastAPI(title="Tupli ingest", docs_url=None, redoc_url=None, openapi_url=None, **more)
     app.include_router(router)
     app.include_router(health_router(checks))
+    app.include_router(observed.router())
     install_problem_answers(app)
-    app.add_middleware(RequestContext, clock=time.monotonic)
+    app.add_middleware(RequestContext, clock=time.monotonic, meter=observed.meter, tracer=observed.tracer)
     return app
 
 
@@ -286,13 +323,16 @@ def build(
     data_dir: Path,
     clock: Callable[[], float] = time.time,
     identify: Identify = local_caller,
+    observed: Observed | None = None,
 ) -> IngestParts:
     """The service on a data directory, which stays locked until `stop`.
 
-    `clock` gives seconds since the epoch.
+    `clock` gives seconds since the epoch; what is observed follows the settings when it is left out.
 
     Raises:
         DataDirectoryBusy: Another process uses the folder; the message names it.
         IngestError: Log or store cannot be opened.
     """
-    return IngestParts(settings, data_dir=data_dir, clock=clock, identify=identify)
+    if observed is None:
+        observed = observe(settings, "tupli")
+    return IngestParts(settings, data_dir=data_dir, clock=clock, identify=identify, observed=observed)

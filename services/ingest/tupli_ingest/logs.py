@@ -1,6 +1,6 @@
 """Structured logs: JSON lines for machines, a readable form for terminals.
 
-Every line carries its request's id.
+Every line carries the name of its service, and the ids of its request and its trace, where it has them.
 """
 
 import logging
@@ -12,19 +12,22 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 request_id: Final[ContextVar[str]] = ContextVar("request_id", default="")
+trace_id: Final[ContextVar[str]] = ContextVar("trace_id", default="")
+
+DEFAULT_SERVICE: Final = "tupli"
 
 
-def configure_logging(*, form: str, level: str) -> None:
+def configure_logging(*, form: str, level: str, service: str = DEFAULT_SERVICE) -> None:
     """Send structlog to stderr as `json` or `console`, from `level` (`debug` ... `error`) on."""
     structlog.configure(
-        processors=[*_COMMON, _renderer(form)],
+        processors=[*_common(service), _renderer(form)],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
 
 
-def adopt_standard_logging(*, form: str, level: str) -> None:
+def adopt_standard_logging(*, form: str, level: str, service: str = DEFAULT_SERVICE) -> None:
     """Let what is logged through the standard library come out as the same lines.
 
     For a process of its own.
@@ -32,7 +35,7 @@ def adopt_standard_logging(*, form: str, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), _drop_colors, *_COMMON],
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), _drop_colors, *_common(service)],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(form)],
         )
     )
@@ -45,9 +48,12 @@ def _renderer(form: str) -> Processor:
     return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
 
 
-def _add_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def _add_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """What the line's caller has said of itself goes before."""
     if value := request_id.get():
-        event["request_id"] = value
+        event.setdefault("request_id", value)
+    if value := trace_id.get():
+        event.setdefault("trace_id", value)
     return event
 
 
@@ -57,9 +63,15 @@ def _drop_colors(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
     return event
 
 
-_COMMON: Final[tuple[Processor, ...]] = (
-    structlog.processors.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-    _add_request_id,
-    structlog.processors.format_exc_info,
-)
+def _common(service: str) -> tuple[Processor, ...]:
+    def add_service(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event["service"] = service
+        return event
+
+    return (
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        add_service,
+        _add_ids,
+        structlog.processors.format_exc_info,
+    )

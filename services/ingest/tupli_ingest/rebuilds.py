@@ -25,6 +25,8 @@ class ClusterRebuilds:
         plan = self._generations.plan()
         if not plan.filling:
             following = max([plan.serving, *self._generations.others()]) + 1
+            while asyncio.run(self._groups.position(group_of(following))).done:
+                following += 1  # a store that was lost had come so far
             self._generations.make(following)
             self._generations.fill(following)
             return str(following)

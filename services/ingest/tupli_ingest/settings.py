@@ -1,5 +1,6 @@
 """Settings of the ingest service, from `TUPLI_INGEST_*` variables; every figure has its unit in its name."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -20,6 +21,12 @@ class IngestSettings(BaseSettings):
     )
     command_timeout_s: float = Field(default=10.0, gt=0, description="then a command is answered with 202")
     retry_after_s: int = Field(default=1, gt=0)
+
+    # Records that went straight to Kafka
+    grant_keys: Path | None = Field(
+        default=None,
+        description="keys that verify recording grants; without it such records are dead letters",
+    )
 
     # The log
     log_queue_bytes: int = Field(default=128 * 1024 * 1024, gt=0)
@@ -48,6 +55,19 @@ class IngestSettings(BaseSettings):
         default=180.0,  # longer than a statement of the store, a call of the log or a rebalance may take
         gt=0,
         description="a worker that stands still for so long with records waiting ends itself",
+    )
+    group_session_s: float = Field(
+        default=15.0, ge=1, le=30, description="a worker that is silent for so long has left its group"
+    )
+
+    # Who looks on
+    metrics: bool = Field(default=True, description="count, and answer GET /metrics")
+    traces: bool = Field(default=False, description="send spans over OTLP/HTTP; OTEL_* says where to")
+    ready_lag_records: int | None = Field(
+        default=None, ge=0, description="a worker with more records to do is not ready; nothing: it is"
+    )
+    ready_silence_s: float = Field(
+        default=15.0, gt=0, description="a worker whose store has not answered for so long is not ready"
     )
 
     # Logs

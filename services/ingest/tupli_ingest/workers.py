@@ -15,12 +15,16 @@ import structlog
 from tupli_ingest.adapters.clickhouse_client import ClickHouseConnection
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.adapters.kafka_groups import KafkaGroups, group_of
+from tupli_ingest.belonging import Belonging
 from tupli_ingest.clock import now_ms
-from tupli_ingest.cluster import POLL_SECONDS, ClusterParts
+from tupli_ingest.cluster import POLL_SECONDS, WATCHER_STOP_SECONDS, ClusterParts
 from tupli_ingest.core.errors import Unavailable
 from tupli_ingest.core.plan import Plan
 from tupli_ingest.lane import Lane
+from tupli_ingest.observing import NOT_OBSERVED, Observed
+from tupli_ingest.processing.readiness import WorkerLimits, worker_checks
 from tupli_ingest.settings import IngestSettings
+from tupli_ingest.worker_gauges import watch_lanes
 
 DROP_LOOK_SECONDS: Final = 10.0
 
@@ -29,21 +33,31 @@ class WorkerParts(ClusterParts):
     """The lanes of this process."""
 
     def __init__(
-        self, settings: IngestSettings, kafka: KafkaConnection, clickhouse: ClickHouseConnection
+        self,
+        settings: IngestSettings,
+        kafka: KafkaConnection,
+        clickhouse: ClickHouseConnection,
+        observed: Observed = NOT_OBSERVED,
     ) -> None:
-        super().__init__(settings, kafka, clickhouse)
+        super().__init__(settings, kafka, clickhouse, observed)
         self.lanes: dict[int, Lane] = {}
         self._groups = KafkaGroups(kafka)
+        self._belonging = Belonging(
+            self.generations, self._groups, self.lanes, retry_max_s=settings.retry_max_s
+        )
+        self._opened.callback(self._belonging.watcher.stop, WATCHER_STOP_SECONDS)
         self._close_to_the_end = 0
         """The generation that is filled and has come so far that the old one may be left."""
         self._looked_at = 0.0
         self._missing = ""
         self._log = structlog.get_logger("tupli_ingest.worker")
+        watch_lanes(observed, self.lanes, lambda: self.watcher.plan)
 
     async def run(self, stop: asyncio.Event) -> str:
         """Work until `stop` is set or something ends it; what ended it, empty for `stop`."""
         self.watcher.start()
-        stopped, works = asyncio.create_task(stop.wait()), asyncio.create_task(self._work())
+        self._belonging.watcher.start()
+        stopped, works = asyncio.create_task(stop.wait()), asyncio.create_task(self._work(stop))
         try:
             await asyncio.wait({stopped, works}, return_when=asyncio.FIRST_COMPLETED)
             if works.done():
@@ -58,16 +72,33 @@ class WorkerParts(ClusterParts):
             await self._stop()
         return ""
 
-    async def _work(self) -> str:
+    def checks(self) -> dict[str, str]:
+        """Names of readiness checks to what is wrong, an empty text for nothing; nobody is asked for it.
+
+        They are about the generation that serves, or that will when it is the only one that is left to work on.
+        """
+        plan, settings = self.watcher.plan, self.settings
+        lane = self.lanes.get(plan.serving) or self.lanes.get(plan.filling)
+        return worker_checks(
+            None if lane is None else lane.state(),
+            self.watcher.problem,
+            self.watcher.silent_s,
+            WorkerLimits(settings.ready_lag_records, settings.ready_silence_s),
+        )
+
+    async def _work(self, stop: asyncio.Event) -> str:
         """Work until something ends it: what that is."""
-        while True:
+        # A lane that fails to stop takes the place of a cancellation that comes meanwhile: `stop` is looked at, too.
+        while not stop.is_set():
             if why := await self._look_after(self.watcher.plan):
                 return why
             await asyncio.sleep(POLL_SECONDS)
+        return ""
 
     async def _look_after(self, plan: Plan) -> str:
         """Do what the plan asks for; what ends the process, empty for nothing. What is away is asked again."""
         try:
+            await self._leave_what_was_lost()
             await self._follow(plan)
             if why := await self._end_what_failed(plan):
                 return why
@@ -91,6 +122,8 @@ class WorkerParts(ClusterParts):
             await self.lanes.pop(generation).stop()
             self._log.info("left", generation=generation)
         for generation in sorted(wanted - self.lanes.keys()):
+            if await self._is_refused(generation, plan):
+                continue
             lane = await asyncio.to_thread(Lane, self, generation)
             self.lanes[generation] = (
                 lane  # before it is started: what is interrupted half-way is stopped as well
@@ -101,6 +134,23 @@ class WorkerParts(ClusterParts):
                 del self.lanes[generation]
                 await lane.stop()
                 raise
+
+    async def _leave_what_was_lost(self) -> None:
+        """Stop filling what does not belong to the log any more; it is looked at anew then."""
+        for generation, why in (await self._belonging.lost()).items():
+            if lane := self.lanes.pop(generation, None):
+                self._log.error("left", generation=generation, reason=why)
+                await lane.stop()
+
+    async def _is_refused(self, generation: int, plan: Plan) -> bool:
+        """Whether a generation does not belong to the log. One that is only being filled is given up then."""
+        before = self._belonging.told(generation)
+        why = await self._belonging.refusal(generation)
+        if why and why != before:
+            self._log.error("the generation does not belong to the log", generation=generation, reason=why)
+        if why and generation == plan.filling:
+            await asyncio.to_thread(self.generations.fill, 0, why)
+        return bool(why)
 
     async def _end_what_failed(self, plan: Plan) -> str:
         """What ends the process. A generation that is only being filled is given up instead."""

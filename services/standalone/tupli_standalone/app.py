@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 import tupli_ingest.app as ingest
 import tupli_query.app as query
+from tupli_ingest.observing import observe
 from tupli_ingest.settings import IngestSettings
 from tupli_standalone.edge import Edge
 from tupli_standalone.guard import LoopbackGuard
@@ -24,7 +25,9 @@ def build(settings: Settings) -> ASGIApp:
 
     Ingest starts first and stops last: it owns the data directory, and queries read what it wrote.
     """
-    ingest_parts = ingest.build(IngestSettings(), data_dir=settings.data)
+    ingest_settings = IngestSettings()
+    observed = observe(ingest_settings, "tupli")
+    ingest_parts = ingest.build(ingest_settings, data_dir=settings.data, observed=observed)
     query_parts = query.build(data_dir=settings.data)
 
     @asynccontextmanager
@@ -37,10 +40,11 @@ def build(settings: Settings) -> ASGIApp:
         finally:
             await to_thread.run_sync(query_parts.stop)
             await to_thread.run_sync(ingest_parts.stop, settings.stop_timeout)
+            await to_thread.run_sync(observed.close)
             log.info("stopped")
 
     async def checks() -> dict[str, str | None]:
         return {**await ingest_parts.checks(), **await to_thread.run_sync(query_parts.ready)}
 
-    root = root_app(checks, lifespan=lifespan)
+    root = root_app(checks, observed.router(), lifespan=lifespan)
     return LoopbackGuard(Edge({"/ingest": ingest.build_app(ingest_parts), "/query": query_parts.app}, root))

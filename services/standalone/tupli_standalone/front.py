@@ -8,7 +8,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 from fastapi import FastAPI
 from pydantic import ValidationError
@@ -19,6 +19,7 @@ from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.cluster import GatewayParts, once_available
 from tupli_ingest.core.errors import IngestError
 from tupli_ingest.logs import adopt_standard_logging, configure_logging
+from tupli_ingest.observing import Observed, observe
 from tupli_ingest.serving import serve, stop_on_signals
 from tupli_ingest.settings import IngestSettings
 from tupli_query.adapters.clickhouse_reader import ClickHouseConnection as ReaderConnection
@@ -41,7 +42,7 @@ def joined(gateway: GatewayParts, query: QueryParts) -> ASGIApp:
     async def checks() -> dict[str, str | None]:
         return {**await gateway.checks(), **await asyncio.to_thread(query.ready)}
 
-    root = root_app(checks, lifespan=lifespan)
+    root = root_app(checks, gateway.observed.router(), lifespan=lifespan)
     return LoopbackGuard(Edge({"/ingest": gateway.app, "/query": query.app}, root))
 
 
@@ -55,18 +56,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         settings = IngestSettings()
-        configure_logging(form=settings.log_format, level=settings.log_level)
-        adopt_standard_logging(form=settings.log_format, level=settings.log_level)
-        return asyncio.run(_serve(settings, given.host, given.port))
+        configure_logging(form=settings.log_format, level=settings.log_level, service="tupli-front")
+        adopt_standard_logging(form=settings.log_format, level=settings.log_level, service="tupli-front")
+        with closing(observe(settings, "tupli-front")) as observed:
+            return asyncio.run(_serve(settings, observed, given.host, given.port))
     except (IngestError, ValidationError, OSError) as error:
         sys.stderr.write(f"tupli_standalone.front: {error}\n")
         return 2
 
 
-async def _serve(settings: IngestSettings, host: str, port: int) -> int:
+async def _serve(settings: IngestSettings, observed: Observed, host: str, port: int) -> int:
     kafka, clickhouse = KafkaConnection.from_environment(), ClickHouseConnection.from_environment()
     query = build_over_http(QuerySettings(), ReaderConnection.from_environment())
-    gateway = await once_available(lambda: GatewayParts(settings, kafka, clickhouse), stop_on_signals())
+    gateway = await once_available(
+        lambda: GatewayParts(settings, kafka, clickhouse, observed), stop_on_signals()
+    )
     if gateway is None:
         return 0
     return await serve(joined(gateway, query), host, port)

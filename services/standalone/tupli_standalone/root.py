@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from fastapi import FastAPI, Response
+from fastapi import APIRouter, FastAPI, Response
 
 from tupli_ingest.http.problem_answers import RequestContext, install_problem_answers
 
@@ -12,11 +12,12 @@ Checks = Callable[[], Awaitable[Mapping[str, str | None]]]
 """Names of checks to what is wrong; nothing, or an empty text, where nothing is."""
 
 
-def root_app(checks: Checks, *, lifespan: Any) -> FastAPI:
-    """The application that has the process's lifespan, `/livez` and `/readyz`."""
+def root_app(checks: Checks, figures: APIRouter, *, lifespan: Any) -> FastAPI:
+    """The application that has the process's lifespan, `/livez`, `/readyz`, and the route of the figures."""
     root = FastAPI(title="Tupli", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     install_problem_answers(root)
     root.add_middleware(RequestContext, clock=time.monotonic)
+    root.include_router(figures)
 
     @root.get("/livez")
     async def livez() -> dict[str, str]:

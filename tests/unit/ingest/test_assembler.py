@@ -105,6 +105,16 @@ def test_an_episode_was_received_when_its_last_record_was() -> None:
     assert (stream["first_received_at"], stream["last_received_at"]) == (1_000_000_000, 1_002_000_000)
 
 
+def test_of_clocks_that_differ_the_one_that_is_ahead_counts() -> None:
+    world = World()
+    events = StreamOfItems().episode(1, 4, end=False).events(cut=2)
+    for received_at, event in zip((2_000, 1_000, 1_500), events, strict=True):
+        world.send_records([new_record(event, received_at=received_at)])
+        assert world.header()["received_at"] == 2_000 * 1_000_000
+    (stream,) = world.store.rows("streams")
+    assert (stream["first_received_at"], stream["last_received_at"]) == (2_000_000_000, 2_000_000_000)
+
+
 def test_an_open_episode_shows_its_prefix() -> None:
     world = World().send(*StreamOfItems().episode(1, 5, end=False).events())
     assert facts(world.header(), "status", "prefix", "ended_offset") == ("open", 5, 0)

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from tupli_ingest import cluster, lane
+from tupli_ingest import cluster, lane, workers
 from tupli_ingest.adapters.clickhouse_client import ClickHouseConnection
 from tupli_ingest.adapters.faust_engine import FaustEngine
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
+from tupli_ingest.adapters.kafka_groups import GroupPosition
 from tupli_ingest.adapters.memory import MemoryLog, MemoryStore
 from tupli_ingest.cluster import ClusterParts, GatewayParts, once_available
 from tupli_ingest.core.errors import LogUnavailable
@@ -20,7 +21,8 @@ from tupli_ingest.lane import Lane
 from tupli_ingest.processing import watchdog
 from tupli_ingest.settings import IngestSettings
 from tupli_ingest.workers import WorkerParts
-from tupli_schemas.events import EPISODES_TOPIC
+from tupli_schemas.direct import DIRECT_PARTITIONS
+from tupli_schemas.events import DIRECT_TOPIC, EPISODES_TOPIC
 
 SETTINGS = IngestSettings(watchdog_s=10)
 KAFKA = KafkaConnection(brokers="127.0.0.1:1")
@@ -44,16 +46,29 @@ class World:
             raise LogUnavailable("does not close")
 
 
+class Client:
+    """A store without tables."""
+
+    cluster = ""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        world.opened("client")
+
+    def column(self, _: str) -> list[str]:
+        return []
+
+    def close(self) -> None:
+        self._world.closed("client")
+
+
+async def four(*_: object) -> int:
+    return 4
+
+
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
-
-    class Client:
-        def __init__(self, _: object) -> None:
-            made.opened("client")
-
-        def close(self) -> None:
-            made.closed("client")
 
     class Log(MemoryLog):
         def __init__(self, _: object) -> None:
@@ -70,12 +85,27 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
     def generations(*_: object, **__: object) -> object:
         return SimpleNamespace(
-            plan=lambda: Plan(1), serving=lambda: 1, others=list, open=lambda _: MemoryStore()
+            plan=lambda: Plan(1),
+            serving=lambda: 1,
+            others=list,
+            open=lambda _: MemoryStore(),
+            has_begun=lambda _: True,
+            positions=lambda _: {},
         )
 
-    monkeypatch.setattr(cluster, "ClickHouseClient", Client)
+    class Groups:
+        def __init__(self, _: object) -> None:
+            """Of a broker that is never asked."""
+
+        async def position(self, _: str) -> GroupPosition:
+            return GroupPosition()
+
+    monkeypatch.setattr(cluster, "ClickHouseClient", lambda _: Client(made))
     monkeypatch.setattr(cluster, "ThreadLog", Log)
+
     monkeypatch.setattr(cluster, "Generations", generations)
+    monkeypatch.setattr(workers, "KafkaGroups", Groups)
+    monkeypatch.setattr(lane, "partitions_of", four)
     return made
 
 
@@ -222,6 +252,7 @@ def test_a_lane_ends_when_records_wait_that_never_come_and_not_when_they_have_ju
 def test_the_lag_of_a_partition_that_a_rebalance_took_is_not_known() -> None:
     engine = FaustEngine(KAFKA, "g1", lambda *_: None, on_end=lambda _: None)
     places = [SimpleNamespace(topic=EPISODES_TOPIC, partition=number) for number in range(3)]
+    places.append(SimpleNamespace(topic=DIRECT_TOPIC, partition=0))
 
     def highwater(place: Any) -> int | None:
         assert place.partition != 1, "Partition is not assigned"
@@ -232,4 +263,16 @@ def test_the_lag_of_a_partition_that_a_rebalance_took_is_not_known() -> None:
         assignor=SimpleNamespace(assigned_actives=lambda: places),
     )
     engine._app = app
-    assert engine.lags() == {0: 3, 2: 0}
+    assert engine.lags() == {0: 3, 2: 0, DIRECT_PARTITIONS: 3}
+
+
+@pytest.mark.usefixtures("world")
+def test_recorders_gather_longer_the_more_is_on_its_way_to_the_brokers() -> None:
+    parts = GatewayParts(SETTINGS, KAFKA, CLICKHOUSE)
+    limit = SETTINGS.log_queue_bytes
+    asked = []
+    for in_flight in (0, limit // 100, limit // 8, limit // 2, limit):
+        parts.events.in_flight_bytes = in_flight
+        asked.append(parts.linger_ms())
+    assert asked == [50, 50, 500, 2_000, 2_000]
+    parts.close()

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from tupli_ingest.adapters.kafka_connection import KafkaConnection, TokenFile
 from tupli_ingest.adapters.kafka_topics import TopicPlan
-from tupli_schemas.events import CATALOG_TOPIC, DEAD_LETTERS_TOPIC, EPISODES_TOPIC
+from tupli_schemas.events import CATALOG_TOPIC, DEAD_LETTERS_TOPIC, DIRECT_TOPIC, EPISODES_TOPIC
 
 SCRAM: dict[str, Any] = {"sasl_mechanism": "SCRAM-SHA-512", "sasl_username": "u", "sasl_password": "p"}
 
@@ -68,10 +68,13 @@ def test_topics_keep_everything_and_the_catalogue_has_one_partition() -> None:
     }
     assert {name: one.num_partitions for name, one in topics.items()} == {
         f"p.{EPISODES_TOPIC}": 12,
+        f"p.{DIRECT_TOPIC}": 12,
         f"p.{CATALOG_TOPIC}": 1,
         f"p.{DEAD_LETTERS_TOPIC}": 1,
     }
+    assert topics[f"p.{DIRECT_TOPIC}"].topic_configs["compression.type"] == "uncompressed"
     for one in topics.values():
+        assert one.topic_configs["message.timestamp.type"] == "LogAppendTime"
         assert one.topic_configs["retention.ms"] == one.topic_configs["retention.bytes"] == "-1"
         assert one.topic_configs["cleanup.policy"] == "delete"
         assert (one.replication_factor, one.topic_configs["min.insync.replicas"]) == (3, "2")

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
@@ -47,7 +48,11 @@ class Log(KafkaLog):
             with kafka_log.translated():
                 raise self.failure()
         self.made.append(Producer())
-        await self.gate.wait()
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            await self.made[-1].stop()
+            raise
         return self.made[-1]
 
 
@@ -107,17 +112,74 @@ def test_a_stop_ends_the_attempts() -> None:
     asyncio.run(run())
 
 
-def test_a_producer_that_comes_after_the_stop_is_stopped() -> None:
+def test_a_producer_that_is_being_made_at_the_stop_is_stopped() -> None:
     async def run() -> None:
         log = Log()
         log.gate.clear()
         starting = asyncio.create_task(log.start())
         await until(lambda: bool(log.made))
         await log.stop()
-        log.gate.set()
         with pytest.raises(LogUnavailable, match="closing"):
             await starting
         assert log.made[0].is_stopped
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(run())
+
+
+def test_requests_do_not_wait_for_long_beside_brokers_that_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_log, "PATIENCE_S", 0.01)
+
+    async def run() -> None:
+        log = Log()
+        log.gate.clear()
+        answers = await asyncio.wait_for(
+            asyncio.gather(*(log.append("t", [RECORD]) for _ in range(20)), return_exceptions=True), 5
+        )
+        assert all(isinstance(answer, LogUnavailable) for answer in answers)
+        assert len(log.made) == 1  # they shared the attempt
+        log.gate.set()
+        await until(log.is_writable)  # and it went on
+        await log.stop()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(run())
+
+
+def test_an_append_that_found_no_broker_goes_on_trying() -> None:
+    async def run() -> None:
+        log = Log(refusals=3)
+        with pytest.raises(LogUnavailable):
+            await log.append("t", [RECORD])
+        await until(log.is_writable)
+        await log.stop()
+
+    asyncio.run(run())
+
+
+class Keeping(Producer):
+    """Keeps the headers of what it is given to send."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers: list[object] = []
+
+    async def send(self, *_: object, headers: object = None, **__: object) -> Any:
+        self.headers.append(headers)
+        kept: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        kept.set_result(SimpleNamespace(partition=0, offset=len(self.headers)))
+        return kept
+
+
+def test_records_take_their_place_in_a_trace_along_and_nothing_where_there_is_none() -> None:
+    async def run() -> list[object]:
+        log, producer = Log(), Keeping()
+        log._producer = cast("Any", producer)
+        await log.append("topic", [RECORD])
+        log.traceparent = lambda: "00-1-2-01"
+        await log.append("topic", [RECORD, RECORD])
+        await log.stop()
+        return producer.headers
+
+    place = [("traceparent", b"00-1-2-01")]
+    assert asyncio.run(run()) == [None, place, place]

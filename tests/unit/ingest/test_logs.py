@@ -1,11 +1,20 @@
 """What others log through the standard library comes out as our lines."""
 
 import logging
+from collections.abc import Iterator
 
 import orjson
 import pytest
+import structlog
 
-from tupli_ingest.logs import adopt_standard_logging
+from tupli_ingest.logs import adopt_standard_logging, configure_logging, request_id, trace_id
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 def test_lines_of_the_standard_library_are_ours_without_their_colours(
@@ -20,3 +29,26 @@ def test_lines_of_the_standard_library_are_ours_without_their_colours(
     line = orjson.loads(capsys.readouterr().err)
     assert (line["event"], line["level"], line["kept"]) == ("Started 5", "info", 7)
     assert "color_message" not in line
+
+
+def test_every_line_names_its_service_and_the_ids_of_its_request_and_trace(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    configure_logging(form="json", level="info", service="tupli-test")
+    adopt_standard_logging(form="json", level="info", service="tupli-test")
+    tokens = request_id.set("mine-1"), trace_id.set("0af7")
+    try:
+        structlog.get_logger("any").info("ours")
+        logging.getLogger("other").warning("theirs")
+    finally:
+        request_id.reset(tokens[0])
+        trace_id.reset(tokens[1])
+    structlog.get_logger("any").info("outside")
+    ours, theirs, outside = (orjson.loads(line) for line in capsys.readouterr().err.splitlines())
+    for line in (ours, theirs):
+        assert (line["service"], line["request_id"], line["trace_id"]) == ("tupli-test", "mine-1", "0af7")
+    assert outside["service"] == "tupli-test"
+    assert not {"request_id", "trace_id"} & outside.keys()

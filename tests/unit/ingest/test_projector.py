@@ -7,8 +7,10 @@ from contextlib import contextmanager
 import pytest
 
 from support.ingest_streams import BENCHMARK
+from tupli_ingest.adapters.log_dead_letters import LogDeadLetters
 from tupli_ingest.adapters.memory import MemoryDeadLetters, MemoryLog, MemoryStore
 from tupli_ingest.core.errors import LogUnavailable
+from tupli_ingest.processing.dead_letter_limit import DeadLetterLimit
 from tupli_ingest.processing.projector import Projector
 from tupli_schemas.catalog import CreateBenchmark, Delete, encode_command
 from tupli_schemas.events import CATALOG_TOPIC
@@ -117,3 +119,24 @@ def test_the_checkpoint_of_another_generation_is_kept_with_the_next_round() -> N
             projector.use(MemoryStore(), 2)
         log.away = set()
         until(lambda: log.checkpoint("catalog-g2", CATALOG_TOPIC) == 1)
+
+
+def test_bad_commands_far_apart_do_not_stop_it_and_many_in_a_row_do() -> None:
+    log, store = Log(), MemoryStore()
+    limit = DeadLetterLimit(ratio=0.2, window=100, run=5)
+    letters = LogDeadLetters(log, limit=limit, now_ms=lambda: 0)
+    bad = NewRecord(
+        LOCAL_SUBJECT, Envelope(event="c", version=1, subject=LOCAL_SUBJECT, received_at=1), b"no"
+    )
+    projector = Projector(log, log, letters, store, 1, retry_max_s=0.01, limit=limit)
+    projector.start()
+    for _ in range(20):
+        log.append_now(CATALOG_TOPIC, [bad])
+        log.say(*(CREATE for _ in range(9)))
+        projector.applied(log.end(CATALOG_TOPIC) - 1).result(10)
+    assert len(letters.read()) == 20
+    assert not projector.failure
+    log.append_now(CATALOG_TOPIC, [bad] * 5)
+    until(lambda: "in a row" in projector.failure)
+    assert len(letters.read()) == 20
+    projector.stop(5)

@@ -1,11 +1,12 @@
 """What of a dead letter is appended again: the record as it was, and nothing that is none."""
 
-from support.ingest_streams import OTHER_SUBJECT, StreamOfItems, new_record
+from support.ingest_streams import OTHER_SUBJECT, STREAM, StreamOfItems, new_record
 from tupli_ingest.adapters.memory import MemoryDeadLetters, MemoryLog
 from tupli_ingest.core.letter_text import describe
 from tupli_ingest.core.ports import DeadLetter, KeptLetter
 from tupli_ingest.core.replaying import first_of_each, next_batch, one_letter, read_at, record_of
-from tupli_schemas.events import EPISODES_TOPIC
+from tupli_schemas.direct import DIRECT_PARTITIONS, Sealed, sealed_record
+from tupli_schemas.events import DIRECT_TOPIC, EPISODES_TOPIC, encode_event
 from tupli_schemas.records import Position, Record
 
 
@@ -59,3 +60,33 @@ def test_one_letter_is_found_by_its_index() -> None:
         assert kept is not None
         assert kept.letter == letter(index)
     assert one_letter(letters, 3) is None
+
+
+def sealed_letter(code: str, offset: int = 0) -> KeptLetter:
+    place = Position(1, DIRECT_PARTITIONS, offset)
+    return KeptLetter(offset, 0, DeadLetter(DIRECT_TOPIC, place, STREAM, code, "why"))
+
+
+def test_a_sealed_record_goes_back_as_it_is_and_what_nobody_allowed_does_not() -> None:
+    codes = ["foreign_owner", "invalid_event", "no_grant", "bad_signature", "grant_refused", "not_granted"]
+    letters = [sealed_letter(code, number) for number, code in enumerate([*codes, "not_direct"])]
+    batch = next_batch(letters, lambda _topic, place: sealed_record(place, STREAM, b"TDR1 and so on", 5))
+    assert [kept.index for kept, _ in batch.ready] == [0, 1]
+    assert [record.to_bytes() for _, record in batch.ready] == [b"TDR1 and so on"] * 2
+    assert {index: reason.split()[0] for index, reason in batch.skipped} == {
+        2: "what",
+        3: "what",
+        4: "its",
+        5: "what",
+        6: "what",
+    }
+
+
+def test_a_sealed_record_is_described_by_its_event_and_never_believed() -> None:
+    event = encode_event(StreamOfItems().episode(1, 3).events()[0])
+    value = Sealed(b"grant", bytes(64), event).to_bytes()
+    place = Position(1, DIRECT_PARTITIONS, 0)
+    told = describe(DIRECT_TOPIC, sealed_record(place, STREAM, value, 5))
+    assert (told["event"], told["error"], "envelope" in told) == ("EpisodeStarted", "", False)
+    told = describe(DIRECT_TOPIC, sealed_record(place, STREAM, b"junk", 5))
+    assert (told["error"], told["hex"]) == ("it has no grant", b"junk".hex())

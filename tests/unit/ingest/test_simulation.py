@@ -1,7 +1,7 @@
 """Workers die, sleep and come back as zombies, the store fails anyhow: what is visible is what the log says."""
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,8 +14,6 @@ from support.simulation import Member, PickyStore, World
 from support.turns import FAULTS, Fault
 from tupli_ingest.adapters.memory import MemoryDeadLetters, MemoryStore
 from tupli_ingest.core.pipeline import Pipeline
-from tupli_ingest.core.ports import NO_BENCHMARK
-from tupli_schemas.ids import stream_of
 
 HISTORIES = 1_800
 PARTS = 12
@@ -23,31 +21,14 @@ QUICK = 3
 """So many parts are run with every test run, the others with the long tests."""
 
 
-def everything(
-    store: MemoryStore, letters: MemoryDeadLetters, odd: Collection[bytes], *, overlapped: bool
-) -> dict[str, Any]:
-    """All that anybody can read, dead letters without the order in which they came.
-
-    Left out are streams with rows that the store refuses (`odd`): what becomes of those depends on blocks. And,
-    where workers `overlapped`, what lies under `NO_BENCHMARK` of an episode that has its start: no query looks
-    there, and a worker that slept while its successor moved the rows leaves them there.
-    """
-    headers = [row for row in store.rows("episodes") if stream_of(row["episode"]) not in odd]
-    placed = {row["episode"] for row in headers if row["benchmark"] != NO_BENCHMARK and overlapped}
+def everything(store: MemoryStore, letters: MemoryDeadLetters) -> dict[str, Any]:
+    """All that there is, dead letters without the order in which they came."""
     found = letters.read(max_records=10_000)
     return {
-        "steps": {
-            key: row
-            for key, row in store.steps().items()
-            if stream_of(key[3]) not in odd and (key[1] != NO_BENCHMARK or key[3] not in placed)
-        },
-        "episodes": [
-            row for row in headers if row["benchmark"] != NO_BENCHMARK or row["episode"] not in placed
-        ],
-        "streams": [row for row in store.rows("streams") if row["stream"] not in odd],
-        "letters": sorted(
-            (one for one in found if one.code != "rows_refused"), key=lambda one: (one.position, one.code)
-        ),
+        "steps": store.steps(),
+        "episodes": store.rows("episodes"),
+        "streams": store.rows("streams"),
+        "letters": sorted(found, key=lambda one: (one.position, one.code)),
     }
 
 
@@ -59,18 +40,12 @@ def check(world: World) -> None:
     for records in world.log:
         pipeline.add(records)
     pipeline.flush()
-    expected, shown = (
-        everything(*places, told.odd, overlapped=world.overlapped)
-        for places in ((store, letters), (world.store, world.letters))
-    )
+    expected, shown = (everything(*places) for places in ((store, letters), (world.store, world.letters)))
     for name, rows in expected.items():
         assert shown[name] == rows, name
     dead = [(one.position, one.code) for one in world.letters.read(max_records=10_000)]
     assert len(dead) == len(set(dead))
-    assert {one for one in dead if one[1] != "rows_refused"} == {
-        one for one in told.dead if one[1] != "rows_refused"
-    }
-    assert told.dead <= set(dead)
+    assert set(dead) == told.dead
     headers = {row["episode"]: (row["benchmark"], row["status"], row["prefix"]) for row in shown["episodes"]}
     assert headers == told.headers()
     steps = {
@@ -83,11 +58,21 @@ def check(world: World) -> None:
 class Play:
     """A small world, and what may happen in it."""
 
-    def __init__(self, seed: int, streams: int, workers: int, block_bytes: int, max_streams: int) -> None:
+    def __init__(
+        self,
+        seed: int,
+        streams: int,
+        workers: int,
+        block_bytes: int,
+        max_streams: int,
+        late_starts: bool = False,  # noqa: FBT001, FBT002 -- drawn by name
+    ) -> None:
         self.workers = workers
         self.world = World(partitions=min(streams, 2), block_bytes=block_bytes, max_streams=max_streams)
         seeded = random.Random(seed)
-        self.recorders = [Recorder(self.world, number, seeded) for number in range(streams)]
+        self.recorders = [
+            Recorder(self.world, number, seeded, late_starts=late_starts) for number in range(streams)
+        ]
         self.world.rebalance([self.world.join()])
 
     def send(self, stream: int, count: int, cut: int, days: int) -> None:
@@ -129,6 +114,9 @@ class Play:
     def store(self, *, away: bool) -> None:
         self.world.away = away
 
+    def tidy(self) -> None:
+        self.world.tidy()
+
     def settle(self) -> None:
         self.world.settle()
         check(self.world)
@@ -151,6 +139,7 @@ BEGIN: Choices = {
     "workers": (2, 3, 1),
     "block_bytes": (2_000, 1, 2**30),
     "max_streams": (100, 1),
+    "late_starts": (False, True),
 }
 MOVES: dict[str, tuple[int, Choices]] = {
     "send": (10, REQUEST | {"count": range(1, 9)}),
@@ -173,6 +162,7 @@ MOVES: dict[str, tuple[int, Choices]] = {
     "kill": (2, WHICH),
     "rebalance": (6, {"taking_part": range(7, -1, -1), "new": (False, True)}),
     "store": (2, {"away": (False, True)}),
+    "tidy": (2, {}),
     "settle": (1, {}),
 }
 """What may happen: how often, and with which arguments."""
@@ -205,7 +195,7 @@ class Simulation(RuleBasedStateMachine):
     send, withhold, arrive = move("send"), move("withhold"), move("arrive")
     repeat, poison = move("repeat"), move("poison")
     deliver, run, kill, rebalance = move("deliver"), move("run"), move("kill"), move("rebalance")
-    store, settle = move("store"), move("settle")
+    store, tidy, settle = move("store"), move("tidy"), move("settle")
 
     def teardown(self) -> None:
         if hasattr(self, "play"):

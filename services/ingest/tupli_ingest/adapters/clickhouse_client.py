@@ -10,6 +10,7 @@ from clickhouse_connect.driver import httputil
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from tupli_ingest.adapters.clickhouse_cluster import cluster_settings, on_cluster
 from tupli_ingest.adapters.clickhouse_driver import READ_SETTINGS, DriverClient, write_stream
 from tupli_ingest.adapters.clickhouse_errors import translated
 from tupli_schemas.tables import FINAL_SETTINGS, INSERT_SETTINGS
@@ -30,6 +31,11 @@ class ClickHouseConnection(BaseSettings):
     password: SecretStr = SecretStr("")
     connect_timeout_s: int = Field(default=5, gt=0)
     answer_timeout_s: int = Field(default=60, gt=0, description="then a statement counts as not answered")
+    cluster: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9_.-]{0,64}$",
+        description="name of the cluster, of one shard, that has all tables replicated; empty: a server of its own",
+    )
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -55,6 +61,7 @@ class ClickHouseConnection(BaseSettings):
             "query_retries": 0,
             "autogenerate_session_id": False,  # a session takes one statement at a time
             "pool_mgr": None if self.secure else httputil.get_pool_manager(),
+            "settings": cluster_settings(self.answer_timeout_s) if self.cluster else {},
         }
 
 
@@ -66,8 +73,17 @@ class ClickHouseClient(DriverClient):
 
     def __init__(self, connection: ClickHouseConnection) -> None:
         self._options = connection.options()
+        self.cluster = connection.cluster
         self._made: Any = None
         self._making = threading.Lock()
+
+    def command(self, sql: str, settings: dict[str, Any] | None = None) -> None:
+        """Run a statement that answers nothing; on a cluster, on all its hosts.
+
+        Raises:
+            StoreUnavailable: It failed.
+        """
+        super().command(on_cluster(sql, self.cluster) if self.cluster else sql, settings)
 
     def table(self, sql: str) -> pa.Table:
         """A query's whole answer, read with the pinned settings of FINAL; text and bytes as binary."""

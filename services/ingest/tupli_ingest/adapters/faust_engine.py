@@ -15,7 +15,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import faust
 import structlog
@@ -25,13 +25,27 @@ from faust.types.tuples import ConsumerMessage
 
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.adapters.kafka_log import LOG_GENERATION
-from tupli_ingest.adapters.kafka_reader import group_id
+from tupli_ingest.adapters.kafka_reader import group_id, record_of
 from tupli_ingest.core.errors import Stopped
-from tupli_schemas.events import EPISODES_TOPIC
-from tupli_schemas.records import Position, Record
+from tupli_ingest.core.tracing import MAX_LINKS, TRACEPARENT
+from tupli_schemas.direct import stored_partition
+from tupli_schemas.events import DIRECT_TOPIC, EPISODES_TOPIC
+from tupli_schemas.records import Record
 
-Put = Callable[[int, Sequence[Record], Callable[[], None]], None]
-"""Takes records of an assignment, in order, and what to call when they are durable; blocks while it is full."""
+
+class Put(Protocol):
+    """Takes records of an assignment, in order, and what to call when they are durable; blocks while it is full."""
+
+    def __call__(
+        self,
+        generation: int,
+        records: Sequence[Record],
+        written: Callable[[], None],
+        links: Sequence[str] = (),
+        /,
+    ) -> None:
+        """`links` are the places in traces that the records came from."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +63,11 @@ class GroupLimits:
     commit_s: float = 0.5
     max_poll_s: float = 3_600.0
 
+    @classmethod
+    def of_session(cls, session_s: float) -> "GroupLimits":
+        """A member that is silent for `session_s` counts as dead; it is heard of five times in that time."""
+        return cls(session_s=session_s, heartbeat_s=session_s / 5)
+
 
 class FaustEngine:
     """A member of a consumer group, between `start` and `stop`; `put` gets what is delivered.
@@ -64,9 +83,13 @@ class FaustEngine:
         *,
         limits: GroupLimits | None = None,
         on_end: Callable[[str], None],
+        is_tracing: bool = False,
     ) -> None:
         self._put = put
+        self._is_tracing = is_tracing
+        self._is_assigned = False
         self._on_end = on_end
+        self._topics = {connection.named(topic): topic for topic in (EPISODES_TOPIC, DIRECT_TOPIC)}
         self._limits = limits or GroupLimits()
         self._threads = ThreadPoolExecutor(1, "deliveries")
         self._log = structlog.get_logger("tupli_ingest.faust_engine")
@@ -83,16 +106,30 @@ class FaustEngine:
         await self._app.stop()
 
     def lags(self) -> dict[int, int]:
-        """Records of each partition that are not committed, as far as the broker's last answers tell."""
+        """Records of each partition that are not committed, as far as the broker's last answers tell.
+
+        Partitions have the numbers by which they are stored (`tupli_schemas.direct`).
+        """
+        return {partition: lag or 0 for partition, lag in self._known_lags().items()}
+
+    def assignment(self) -> dict[int, int | None] | None:
+        """`lags` of all partitions that this member has, and None for those whose end no broker has told yet.
+
+        None at all before the group has answered, and while it shares out its partitions anew.
+        """
+        return self._known_lags() if self._is_assigned else None
+
+    def _known_lags(self) -> dict[int, int | None]:
         consumer: Any = self._app.consumer
-        found: dict[int, int] = {}
+        found: dict[int, int | None] = {}
         for place in self._app.assignor.assigned_actives():
             try:
                 end = consumer.highwater(place)
             except (AssertionError, ConsumerNotStarted):  # a rebalance has taken it just now
                 continue
             committed = consumer._committed_offset.get(place)  # noqa: SLF001 -- Faust tells it nowhere else
-            found[place.partition] = max((end or 0) - (committed or 0), 0)
+            partition = stored_partition(self._topics[place.topic], place.partition)
+            found[partition] = None if end is None else max(end - (committed or 0), 0)
         return found
 
     def _build(self, connection: KafkaConnection, group: str) -> "_App":
@@ -119,7 +156,15 @@ class FaustEngine:
             key_serializer="raw",
             value_serializer="raw",
         )
-        topic = app.topic(connection.named(EPISODES_TOPIC), key_type=bytes, value_type=bytes)
+        topic = app.topic(*self._topics, key_type=bytes, value_type=bytes)
+
+        @app.on_partitions_assigned.connect
+        async def assigned(*_: Any, **__: Any) -> None:
+            self._is_assigned = True
+
+        @app.on_partitions_revoked.connect
+        async def revoked(*_: Any, **__: Any) -> None:
+            self._is_assigned = False
 
         @app.agent(topic, name="assemble")
         async def assemble(stream: Any) -> None:
@@ -146,8 +191,12 @@ class FaustEngine:
         self._on_end(f"{type(error).__name__}: {error}")
 
     def _put_messages(self, generation: int, messages: list["_Message"]) -> None:
-        records = [_record_of(message) for message in messages]
-        self._put(generation, records, lambda: self._written(messages))
+        records = [self._record_of(message) for message in messages]
+        links = _traceparents(messages) if self._is_tracing else ()
+        self._put(generation, records, lambda: self._written(messages), links)
+
+    def _record_of(self, message: "_Message") -> Record:
+        return record_of(self._topics[message.topic], message.found, LOG_GENERATION)
 
     def _written(self, messages: list["_Message"]) -> None:
         """The writer's thread says that these are durable."""
@@ -161,9 +210,10 @@ class FaustEngine:
 
 
 class _Message(ConsumerMessage):
-    """A message that knows whether it is durable where it was sent to."""
+    """A message that knows what the consumer gave, and whether it is durable where it was sent to."""
 
     is_written = False
+    found: Any = None
 
 
 class _Consumer(driver.Consumer):
@@ -177,6 +227,7 @@ class _Consumer(driver.Consumer):
     def _to_message(self, tp: Any, record: Any) -> Any:
         message = super()._to_message(tp, record)
         message.__class__ = _Message
+        message.found = record  # type: ignore[attr-defined]  # it is one of ours by now
         return message
 
 
@@ -192,6 +243,18 @@ class _App(faust.App):
         return _Transport(self.conf.broker_consumer, self)
 
 
+def _traceparents(messages: Sequence["_Message"]) -> list[str]:
+    """The places in traces that messages came from, each once, the first ones alone."""
+    found: dict[str, None] = {}
+    for message in messages:
+        for name, value in message.found.headers:
+            if name == TRACEPARENT and value:  # whoever writes straight to Kafka may send anything
+                found[value.decode("latin-1")] = None
+        if len(found) >= MAX_LINKS:
+            break
+    return list(found)
+
+
 def _by_generation(events: Sequence[Any]) -> list[tuple[int, list[_Message]]]:
     """Messages in the order they came, cut where the assignment changed."""
     runs: list[tuple[int, list[_Message]]] = []
@@ -201,11 +264,6 @@ def _by_generation(events: Sequence[Any]) -> list[tuple[int, list[_Message]]]:
             runs.append((message.generation_id, []))
         runs[-1][1].append(message)
     return runs
-
-
-def _record_of(message: Any) -> Record:
-    position = Position(LOG_GENERATION, message.partition, message.offset)
-    return Record.read(position, message.key or b"", message.value or b"")
 
 
 def _credentials(connection: KafkaConnection) -> Any:

@@ -10,9 +10,9 @@ from tupli_ingest.adapters.clickhouse_store import ClickHouseStore, StoreClient
 from tupli_ingest.adapters.migrations import migrate
 from tupli_ingest.core.errors import StoreUnavailable
 from tupli_ingest.core.plan import Plan
-from tupli_schemas.tables import CONTROL_DATABASE, generation_database
+from tupli_schemas.tables import CONTROL_DATABASE, GENERATION_PREFIX, generation_database
 
-_NAME: Final = re.compile(r"tupli_g(\d+)")
+_NAME: Final = re.compile(GENERATION_PREFIX + r"(\d+)")
 
 
 class Generations:
@@ -74,6 +74,21 @@ class Generations:
     def fill(self, generation: int, note: str = "") -> None:
         """Have a generation filled that was made, to serve next; 0 to have none filled, with the reason."""
         self._change(Plan(self.serving(), generation, note))
+
+    def has_begun(self, generation: int) -> bool:
+        """Whether anything of the log may have been written into a generation."""
+        return bool(self._client.column(f"SELECT k FROM {generation_database(generation)}.begun LIMIT 1"))  # noqa: S608 -- our names
+
+    def begin(self, generation: int) -> None:
+        """Mark a generation, before anything of the log is written into it."""
+        self._client.insert(
+            generation_database(generation), "begun", pa.table({"k": pa.array([0], pa.uint8())})
+        )
+
+    def positions(self, generation: int) -> dict[int, int]:
+        """The highest offset that streams of a generation have, by partition."""
+        sql = f"SELECT partition, max(offset) AS last FROM {generation_database(generation)}.streams GROUP BY partition"  # noqa: S608 -- our names
+        return {row["partition"]: row["last"] for row in self._client.table(sql).to_pylist()}
 
     def drop(self, generation: int) -> None:
         """Remove a generation that does not serve.

@@ -1,4 +1,4 @@
-"""How far a consumer group is in the topic of episodes, over all partitions, asked without joining it."""
+"""How far a consumer group is in the topics of streams, over all partitions, asked without joining it."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,8 @@ from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.adapters.kafka_log import translated
 from tupli_ingest.adapters.kafka_reader import group_id
 from tupli_ingest.core.errors import LogUnavailable
-from tupli_schemas.events import EPISODES_TOPIC
+from tupli_schemas.direct import stored_partition
+from tupli_schemas.events import DIRECT_TOPIC, EPISODES_TOPIC
 
 
 def group_of(generation: int) -> str:
@@ -20,7 +21,7 @@ def group_of(generation: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class GroupPosition:
-    """Offsets by partition; `members` counts the processes that are in the group."""
+    """Offsets by partition, as it is stored (`tupli_schemas.direct`); `members` counts the processes in the group."""
 
     committed: dict[int, int] = field(default_factory=dict)
     ends: dict[int, int] = field(default_factory=dict)
@@ -56,23 +57,29 @@ class KafkaGroups:
             LogUnavailable: The brokers do not answer.
         """
         name = group_id(self._connection, group, EPISODES_TOPIC)
-        topic = self._connection.named(EPISODES_TOPIC)
+        topics = {self._connection.named(topic): topic for topic in (EPISODES_TOPIC, DIRECT_TOPIC)}
         with translated():
             consumer = AIOKafkaConsumer(**self._connection.options(), enable_auto_commit=False)
             admin = AIOKafkaAdminClient(**self._connection.options())
             try:
                 await consumer.start()
                 await admin.start()
-                (known,) = await admin.describe_topics([topic])
-                places = [TopicPartition(topic, one["partition"]) for one in known["partitions"]]
+                known = await admin.describe_topics(list(topics))
+                places = [
+                    TopicPartition(of["topic"], one["partition"]) for of in known for one in of["partitions"]
+                ]
                 ends = await consumer.end_offsets(places)
                 found = await admin.list_consumer_group_offsets(name)
                 (described,) = await admin.describe_consumer_groups([name])
             finally:
                 await admin.close()
                 await consumer.stop()
-        committed = {p.partition: max(at.offset, 0) for p, at in found.items() if p.topic == topic}
-        return GroupPosition(committed, {p.partition: end for p, end in ends.items()}, _members(described))
+
+        def stored(place: TopicPartition) -> int:
+            return stored_partition(topics[place.topic], place.partition)
+
+        committed = {stored(at): max(offset.offset, 0) for at, offset in found.items() if at.topic in topics}
+        return GroupPosition(committed, {stored(at): end for at, end in ends.items()}, _members(described))
 
 
 def _members(described: object) -> int:

@@ -6,13 +6,14 @@ them again sends all of them, and repetition is told by number (`core.assembler`
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
+    KafkaConnectionError,
     KafkaError,
     KafkaStorageError,
     MessageSizeTooLargeError,
@@ -22,6 +23,8 @@ from aiokafka.structs import RecordMetadata
 
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.core.errors import LogUnavailable, Overloaded
+from tupli_ingest.core.tracing import TRACEPARENT
+from tupli_schemas.direct import stored_partition
 from tupli_schemas.events import MAX_EVENT_BYTES
 from tupli_schemas.records import NewRecord, Position
 
@@ -31,6 +34,11 @@ LOG_GENERATION: Final = 1
 RECONNECT_S: Final = 0.5
 MAX_RECONNECT_S: Final = 10.0
 """The pauses between attempts to reach the brokers grow from the one to the other."""
+PATIENCE_S: Final = 3.0
+"""For so long a caller waits for an attempt to reach the brokers, which goes on after that."""
+
+FLUSH_S: Final = 5.0
+"""For so long a producer that is given up may go on sending what it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,9 @@ class KafkaLog:
     know any more, a fenced epoch, refused credentials); what it had not sent by then is refused, and sent
     again by whoever waits for it. Once there was such a failure, or `start` failed, it goes on trying to
     connect by itself until `stop`: who sends only where `is_writable` says so would wait for ever.
+
+    An idempotent producer repeats what is not answered without an end. Here it is waited for as long as
+    a request may take; until an answer comes, everything else is refused at once.
     """
 
     def __init__(
@@ -62,11 +73,15 @@ class KafkaLog:
         self._limits = limits or ProducerLimits()
         self._generation = generation
         self._producer: AIOKafkaProducer | None = None
-        self._making = asyncio.Lock()
+        self._attempt: asyncio.Task[AIOKafkaProducer] | None = None
         self._reconnecting: asyncio.Task[None] | None = None
         self._closing = False
+        self._is_silent = False
+        """Whether somebody has waited for too long, and no answer has come since."""
         self._log = structlog.get_logger("tupli_ingest.kafka_log")
         self.in_flight_bytes = 0
+        self.traceparent: Callable[[], str] = lambda: ""
+        """Where in a trace an append stands: it goes with its records, as a header of them."""
 
     async def start(self) -> None:
         """Connect.
@@ -74,11 +89,7 @@ class KafkaLog:
         Raises:
             LogUnavailable: No broker answers yet; it is tried again in the background.
         """
-        try:
-            await self._connected()
-        except LogUnavailable:
-            self._reconnect()
-            raise
+        await self._connected()
 
     async def append(self, topic: str, records: Sequence[NewRecord]) -> list[Position]:
         """See `EventLog.append`. Records of one key stand in one partition, in this order.
@@ -89,6 +100,8 @@ class KafkaLog:
         """
         if not records:
             return []
+        if self._is_silent:
+            raise LogUnavailable("the log does not answer")
         values = [record.to_bytes() for record in records]
         size = sum(map(len, values))
         if self.in_flight_bytes and self.in_flight_bytes + size > self._limits.in_flight_bytes:
@@ -96,60 +109,95 @@ class KafkaLog:
         return await self._send(topic, [record.key for record in records], values)
 
     def is_writable(self) -> bool:
-        """Whether there is a producer, and room for what comes."""
-        return self._producer is not None and self.in_flight_bytes < self._limits.in_flight_bytes
+        """Whether there is a producer that is answered, and room for what comes."""
+        has_producer = self._producer is not None and not self._is_silent
+        return has_producer and self.in_flight_bytes < self._limits.in_flight_bytes
 
     async def stop(self) -> None:
-        """Send what is on its way, then disconnect."""
+        """Send what is on its way, for a while, then disconnect."""
         self._closing = True
-        if self._reconnecting is not None:
-            self._reconnecting.cancel()
-            await asyncio.wait([self._reconnecting])
+        for task in (self._reconnecting, self._attempt):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
         producer, self._producer = self._producer, None
         if producer is not None:
-            await producer.stop()
+            await _end(producer)
 
     async def _send(self, topic: str, keys: Sequence[bytes], values: Sequence[bytes]) -> list[Position]:
         producer, named = await self._connected(), self._connection.named(topic)
+        place = self.traceparent()
+        headers = [(TRACEPARENT, place.encode())] if place else None
         with translated():
             try:
                 coming = []
                 for key, value in zip(keys, values, strict=True):
-                    coming.append(self._counted(await producer.send(named, value, key=key), len(value)))
-                kept = await _all(coming)
+                    sent = await producer.send(named, value, key=key, headers=headers)
+                    coming.append(self._counted(sent, len(value)))
+                kept = await self._answers(coming)
             except (KafkaError, AssertionError) as error:
                 await self._judge(producer, error)
                 raise
-        return [Position(self._generation, one.partition, one.offset) for one in kept]
+        return [
+            Position(self._generation, stored_partition(topic, one.partition), one.offset) for one in kept
+        ]
 
     def _counted(
         self, coming: "asyncio.Future[RecordMetadata]", size: int
     ) -> "asyncio.Future[RecordMetadata]":
         """Count a record as on its way until its future is done, whether its sender still waits or not."""
 
-        def done(_: object) -> None:
+        def done(answer: "asyncio.Future[RecordMetadata]") -> None:
             self.in_flight_bytes -= size
+            self._is_silent = False
+            _is_told(answer)
 
         self.in_flight_bytes += size
         coming.add_done_callback(done)
         return coming
 
-    async def _connected(self) -> AIOKafkaProducer:
-        async with self._making:
-            self._refuse_when_closing()
-            if self._producer is None:
-                made = await self._made()
-                try:
-                    self._refuse_when_closing()
-                except LogUnavailable:
-                    await made.stop()
-                    raise
-                self._producer = made
-            return self._producer
+    async def _answers(self, coming: Sequence["asyncio.Future[RecordMetadata]"]) -> list[RecordMetadata]:
+        """What the brokers say to each; when one failed, its error, after all of them are done.
 
-    def _refuse_when_closing(self) -> None:
+        Raises:
+            LogUnavailable: They do not say it in time; the records may be kept all the same.
+        """
+        _, late = await asyncio.wait(coming, timeout=self._connection.request_timeout_ms / 1_000)
+        if late:
+            self._is_silent = True
+            raise LogUnavailable("the log does not answer in time")
+        return [answer.result() for answer in coming]
+
+    async def _connected(self) -> AIOKafkaProducer:
+        """The producer. All who wait share one attempt, and none of them waits for long.
+
+        Raises:
+            LogUnavailable: There is none yet; it is tried again in the background.
+        """
+        if self._producer is not None:
+            return self._producer
+        attempt = self._under_way()
+        await asyncio.wait({attempt}, timeout=PATIENCE_S)
+        if attempt.cancelled():
+            raise LogUnavailable("the log is closing")
+        if not attempt.done() or attempt.exception() is not None:
+            self._reconnect()
+        if not attempt.done():
+            raise LogUnavailable("the log does not answer yet")
+        return attempt.result()
+
+    def _under_way(self) -> "asyncio.Task[AIOKafkaProducer]":
+        """The attempt that is under way, or a new one."""
         if self._closing:
             raise LogUnavailable("the log is closing")
+        if self._attempt is None or self._attempt.done():
+            self._attempt = asyncio.create_task(self._connect())
+            self._attempt.add_done_callback(_is_told)
+        return self._attempt
+
+    async def _connect(self) -> AIOKafkaProducer:
+        self._producer = await self._made()
+        return self._producer
 
     def _reconnect(self) -> None:
         """Go on trying in the background, unless that is under way."""
@@ -190,24 +238,30 @@ class KafkaLog:
         """Give up a producer that will not recover by itself."""
         if isinstance(error, (MessageSizeTooLargeError, RecordListTooLargeError)):
             return
-        async with self._making:
-            if self._producer != producer:
-                return  # another request has seen to it
-            self._producer = None
+        if self._producer != producer:
+            return  # another request has seen to it
+        self._producer = None
         self._reconnect()
         self._log.warning("the producer is made anew", error=f"{type(error).__name__}: {error}")
         with contextlib.suppress(KafkaError, OSError):  # it is broken; its futures tell what it still had
+            await _end(producer)
+
+
+async def _end(producer: Any) -> None:
+    """Stop a producer, which would wait for its brokers without an end; what it has not sent then fails."""
+    try:
+        async with asyncio.timeout(FLUSH_S):
             await producer.stop()
+    except TimeoutError:
+        producer._message_accumulator.fail_all(KafkaConnectionError("given up"))  # noqa: SLF001 -- aiokafka has no other way
+        await producer.client.close()
+        await producer._sender.close()  # noqa: SLF001 -- the same
 
 
-async def _all(coming: Sequence["asyncio.Future[RecordMetadata]"]) -> list[RecordMetadata]:
-    """The answers; when one failed, its error, after all of them are done."""
-    kept: list[RecordMetadata] = []
-    for answer in await asyncio.gather(*coming, return_exceptions=True):
-        if isinstance(answer, BaseException):
-            raise answer
-        kept.append(answer)
-    return kept
+def _is_told(attempt: "asyncio.Future[Any]") -> None:
+    """Take note of why it failed, also where nobody waits for it any more."""
+    if not attempt.cancelled():
+        attempt.exception()
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.adapters.kafka_reader import KafkaReader
 from tupli_ingest.core.replaying import Places, ReadAt, read_at
+from tupli_schemas.direct import place_of
 from tupli_schemas.records import Position, Record
 
 
@@ -18,11 +19,10 @@ def kafka_places(connection: KafkaConnection) -> Places:
             readers: dict[int, KafkaReader] = {}
 
             def read(topic: str, position: Position) -> Record | None:
-                reader = readers.get(position.partition)
+                _, partition = place_of(position.partition)
+                reader = readers.get(partition)
                 if reader is None:
-                    reader = readers[position.partition] = KafkaReader(
-                        connection, partition=position.partition
-                    )
+                    reader = readers[partition] = KafkaReader(connection, partition=partition)
                     opened.callback(reader.close)
                 return read_at(reader, topic, position)
 

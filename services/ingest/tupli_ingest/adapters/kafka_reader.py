@@ -10,7 +10,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
@@ -19,11 +19,15 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.adapters.kafka_log import LOG_GENERATION, KafkaLog, translated
 from tupli_ingest.core.errors import LogUnavailable
+from tupli_schemas.direct import sealed_record, stored_partition
+from tupli_schemas.events import DIRECT_TOPIC, EPISODES_TOPIC
 from tupli_schemas.records import NewRecord, Position, Record
 
 T = TypeVar("T")
 CALL_SECONDS: Final = 60.0
 FETCH_BYTES: Final = 4 * 1024 * 1024
+LOG_APPEND_TIME: Final = 1
+"""The type of a timestamp that is the broker's own."""
 FETCH_SECONDS: Final = 10.0
 """For so long a fetch of what is known to be there is waited for."""
 
@@ -52,7 +56,7 @@ class KafkaReader:
         async def run(partition: "_Partition") -> list[ConsumerRecord]:
             return await partition.read(start, max_bytes, max_records)
 
-        return [record_of(one, self._generation) for one in self._on(topic, run)]
+        return [record_of(topic, one, self._generation) for one in self._on(topic, run)]
 
     def end(self, topic: str) -> int:
         """See `LogReader.end`."""
@@ -116,12 +120,12 @@ class KafkaReader:
         return TopicPartition(self._connection.named(topic), self._partition)
 
     async def _group(self, group: str, topic: str) -> AIOKafkaConsumer:
-        name = group_id(self._connection, group, topic)
-        async with self._making[name]:
-            if name not in self._groups:
-                consumer = self._groups[name] = await self._made(group=name)
+        name, key = group_id(self._connection, group, topic), f"{group} of {topic}"
+        async with self._making[key]:
+            if key not in self._groups:
+                consumer = self._groups[key] = await self._made(group=name)
                 consumer.assign([self._place(topic)])
-            return self._groups[name]
+            return self._groups[key]
 
     async def _made(self, *, group: str | None) -> AIOKafkaConsumer:
         consumer = AIOKafkaConsumer(
@@ -223,11 +227,29 @@ class _Partition:
 
 
 def group_id(connection: KafkaConnection, group: str, topic: str) -> str:
-    """The name of a group at the brokers: one for each topic, for members of one would disturb the other."""
-    return connection.named(f"{group}.{topic}")
+    """The name of a group at the brokers: one for each topic, for members of one would disturb the other.
+
+    The two topics of streams have the same members, and one group.
+    """
+    return connection.named(f"{group}.{EPISODES_TOPIC if topic == DIRECT_TOPIC else topic}")
 
 
-def record_of(found: ConsumerRecord, generation: int) -> Record:
-    """A record of what a consumer gives; `error` is set for what is none of ours."""
-    position = Position(generation, found.partition, found.offset)
-    return Record.read(position, found.key or b"", found.value or b"")
+class Found(Protocol):
+    """A record as a consumer gives it; `timestamp` in Unix milliseconds."""
+
+    partition: int
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+
+
+def record_of(topic: str, found: Found, generation: int) -> Record:
+    """A record of what a consumer gives; `error` is set for what is none of ours, or has not been judged."""
+    position = Position(generation, stored_partition(topic, found.partition), found.offset)
+    key, value = found.key or b"", found.value or b""
+    if topic != DIRECT_TOPIC:
+        return Record.read(position, key, value)
+    is_the_brokers = found.timestamp_type == LOG_APPEND_TIME
+    return sealed_record(position, key, value, found.timestamp if is_the_brokers else None)

@@ -1,17 +1,19 @@
 """The topics of a deployment: made by a command, never by a client that happens to write first."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.partitioner import DefaultPartitioner
 
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.adapters.kafka_log import MAX_REQUEST_BYTES
 from tupli_ingest.core.errors import LogUnavailable
-from tupli_schemas.events import CATALOG_TOPIC, DEAD_LETTERS_TOPIC, EPISODES_TOPIC
+from tupli_schemas.events import CATALOG_TOPIC, DEAD_LETTERS_TOPIC, DIRECT_TOPIC, EPISODES_TOPIC
 
 _FOR_EVER: Final = {
     "retention.ms": "-1",
@@ -21,6 +23,9 @@ _FOR_EVER: Final = {
     "max.message.bytes": str(MAX_REQUEST_BYTES),
 }
 """The log is the source of truth: nothing in it grows old, and nothing is compacted away."""
+
+_OF_STRANGERS: Final = {"compression.type": "uncompressed"}
+"""Whatever a sender makes of its records: the brokers keep them so that every worker can read them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +38,21 @@ class TopicPlan:
 
     def topics(self, connection: KafkaConnection) -> list[NewTopic]:
         """All topics. The catalogue has one partition: its commands are in one order."""
-        counts = {EPISODES_TOPIC: self.partitions, CATALOG_TOPIC: 1, DEAD_LETTERS_TOPIC: 1}
+        counts = {
+            EPISODES_TOPIC: self.partitions,
+            DIRECT_TOPIC: self.partitions,
+            CATALOG_TOPIC: 1,
+            DEAD_LETTERS_TOPIC: 1,
+        }
         configuration = _FOR_EVER | {"min.insync.replicas": str(self.min_insync_replicas)}
+        more = {DIRECT_TOPIC: _OF_STRANGERS}
         return [
-            NewTopic(connection.named(name), partitions, self.replication, topic_configs=configuration)
+            NewTopic(
+                connection.named(name),
+                partitions,
+                self.replication,
+                topic_configs=configuration | more.get(name, {}),
+            )
             for name, partitions in counts.items()
         ]
 
@@ -64,6 +80,37 @@ async def create_topics(connection: KafkaConnection, plan: TopicPlan) -> dict[st
 def create_topics_now(connection: KafkaConnection, plan: TopicPlan) -> Mapping[str, str]:
     """`create_topics` where there is no event loop."""
     return asyncio.run(create_topics(connection, plan))
+
+
+async def partitions_of(connection: KafkaConnection, topic: str) -> int:
+    """How many partitions a topic has.
+
+    Raises:
+        LogUnavailable: The brokers do not answer, or there is no such topic.
+    """
+    named = connection.named(topic)
+    admin = AIOKafkaAdminClient(**connection.options())
+    try:
+        await admin.start()
+        (found,) = await admin.describe_topics([named])
+    except (KafkaError, OSError) as error:
+        raise LogUnavailable(f"the brokers do not answer ({type(error).__name__}: {error})") from error
+    finally:
+        await admin.close()
+    if found["error_code"] or not found["partitions"]:
+        raise LogUnavailable(f"there is no topic {named}: `tupli admin create-topics` makes it")
+    return len(found["partitions"])
+
+
+def partitioner(partitions: int) -> Callable[[bytes], int]:
+    """The partition that Kafka's clients choose for a key, in a topic of so many."""
+    choose, numbers = DefaultPartitioner(), list(range(partitions))
+
+    @lru_cache(maxsize=4_096)
+    def partition_of(key: bytes) -> int:
+        return int(choose(key, numbers, numbers))
+
+    return partition_of
 
 
 def _outcome(name: str, code: int, told: str | None) -> str:

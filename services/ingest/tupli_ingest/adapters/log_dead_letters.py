@@ -1,11 +1,13 @@
 """Dead letters in a topic of the log: each once, under a limit."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import orjson
 
+from tupli_ingest.core.meters import NO_METER, Meter
 from tupli_ingest.core.ports import OUR_FAULT, DeadLetter, KeptLetter
 from tupli_schemas.events import DEAD_LETTERS_TOPIC
 from tupli_schemas.ids import LOCAL_SUBJECT
@@ -51,8 +53,11 @@ class LogDeadLetters:
     the processor.
     """
 
-    def __init__(self, log: LetterLog, *, limit: Limit, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, log: LetterLog, *, limit: Limit, now_ms: Callable[[], int], meter: Meter = NO_METER
+    ) -> None:
         self._log = log
+        self._meter = meter
         self._limit = limit
         self._now_ms = now_ms
         self._lock = threading.Lock()
@@ -71,6 +76,8 @@ class LogDeadLetters:
             self._limit.check(ours)
             self._log.append_now(DEAD_LETTERS_TOPIC, [self._record(letter) for letter in new.values()])
             self._limit.count(ours)
+            for code, letters_of_it in Counter(letter.code for letter in new.values()).items():
+                self._meter.kept_dead_letters(code, letters_of_it)
             self._catch_up()
 
     def read(self, after: int | None = None, max_records: int = 1_000) -> list[DeadLetter]:

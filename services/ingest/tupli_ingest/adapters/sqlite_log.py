@@ -155,6 +155,11 @@ class SqliteLog:
             self._queue.append(_Checkpoint(group, topic, next_offset))
             self._wake.notify_all()
 
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of records that wait to be written, or are being written."""
+        return self._queued_bytes
+
     def writable(self) -> bool:
         """Whether an append would be tried now: the writer lives and there is space."""
         return self._thread.is_alive() and not self._closing and self._has_space(1)

@@ -1,8 +1,8 @@
 """The assembler: a pure state machine from the records of streams to rows, headers and dead letters.
 
 It does no I/O. Its driver (`pipeline`) answers `needs` from the store, folds decoded records, and writes what
-they led to in this order: markers of moves, rows, rows moved to where they belong, headers, erasures, dead
-letters, streams. Then it calls `written`. A crash between any two writes is harmless:
+they led to in this order: markers, rows, rows moved to where they belong, headers, erasures, dead letters,
+streams. Then it calls `written`. A crash between any two writes is harmless:
 
 - *A stream's row is written last.* A record at or below its offset is done for good and is not folded again.
   (Nothing is inferred from positions in step tables.)
@@ -12,8 +12,8 @@ letters, streams. Then it calls `written`. A crash between any two writes is har
   a header is: the rows are the same however the log is cut into blocks, and wherever it crashes.
 
 Rows whose start has not come have no benchmark. They are kept in the store, under `NO_BENCHMARK`, where no
-query looks, however many they are; when the start comes they are moved. Nothing is held in memory, and no
-position is held back.
+dataset looks, however many they are; when the start comes they are moved. Nothing is held in memory, and no
+position is held back. What a worker that slept meanwhile leaves there is erased later (`leftovers`).
 
 A repetition is a number that has come before. Its content is compared with the stored row after the block's
 rows are written, so that it does not matter whether the first one is in the same block.
@@ -39,7 +39,8 @@ from tupli_ingest.core.folding import (
 from tupli_ingest.core.headers import EpisodeFacts, StreamFacts, new_episode, ordinal_of_row
 from tupli_ingest.core.ports import NO_BENCHMARK, DeadLetter, Row, StoredStream
 from tupli_ingest.core.rows import Group, Rows, same_rows
-from tupli_schemas.events import EPISODES_TOPIC, EpisodeEnded, EpisodeStarted, StepsRecorded
+from tupli_schemas.direct import place_of
+from tupli_schemas.events import EpisodeEnded, EpisodeStarted, StepsRecorded
 from tupli_schemas.ids import ordinal_of
 from tupli_schemas.records import Position
 
@@ -79,8 +80,7 @@ class _Fold:
 class Assembler:
     """Folds records into facts and rows; see the module."""
 
-    def __init__(self, *, topic: str = EPISODES_TOPIC, max_streams: int = 10_000) -> None:
-        self._topic = topic
+    def __init__(self, *, max_streams: int = 10_000) -> None:
         self._max_streams = max_streams
         self._streams: dict[bytes, _Stream] = {}
         self._dirty: dict[bytes, _Stream] = {}
@@ -120,7 +120,7 @@ class Assembler:
     def fold(self, item: Item) -> None:
         """Fold one record; in the order of the log, after `needs` and `learn`."""
         if item.event is None:
-            self._letter(item, "undecodable", item.error)
+            self._letter(item, item.record.code, item.error)
             return
         stream = self._streams[item.record.key]
         subject = item.record.envelope.subject
@@ -154,14 +154,14 @@ class Assembler:
             if episode.offset < position.offset:
                 fresh.add(ordinal)
                 episode.offset, episode.partition = position.offset, position.partition
-                episode.received_at = received_at
+                episode.received_at = max(episode.received_at, received_at)
                 episode.log_generation = position.generation
         facts.offset, facts.partition, facts.log_generation = (
             position.offset,
             position.partition,
             position.generation,
         )
-        facts.last_received_at = received_at
+        facts.last_received_at = max(facts.last_received_at, received_at)
         self.block.bytes += len(item.record.payload)
         return _Fold(item, stream, facts, fresh, known)
 
@@ -209,8 +209,7 @@ class Assembler:
                 self._letter(fold.item, "contradicting_start", "the start contradicts what came before it")
             elif ordinal in fold.known:
                 if source.layout:
-                    marker = new_episode(fold.facts, ordinal, episode.received_at)
-                    self.block.moves.append(Move(source, episode.key, marker))
+                    self.block.moves.append(Move(source, episode.key))
                 self.block.erasures.append(source)
         elif episode.has_start and ordinal in fold.stream.parked:
             self.block.erasures.append(replace(episode.key, benchmark=NO_BENCHMARK))
@@ -226,6 +225,9 @@ class Assembler:
             if group.ordinal in fold.fresh:
                 fold_rows(episode, group, fold.offset)
             benchmarks.add(episode.benchmark)
+            if not episode.has_start:
+                marker = new_episode(fold.facts, group.ordinal, episode.received_at)
+                self.block.markers.setdefault(episode.episode, marker)
         for benchmark in benchmarks:
             batch = rows.batch
             if refused or len(benchmarks) > 1:
@@ -334,7 +336,8 @@ class Assembler:
 
     def _letter(self, item: Item, code: str, reason: str) -> None:
         record = item.record
-        self.add_letter(DeadLetter(self._topic, record.position, record.key, code, reason))
+        topic, _ = place_of(record.position.partition)
+        self.add_letter(DeadLetter(topic, record.position, record.key, code, reason))
 
 
 def _new_stream(item: Item) -> StreamFacts:

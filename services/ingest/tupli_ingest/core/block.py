@@ -27,15 +27,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Rows that were kept under `NO_BENCHMARK` until their start came: read there, write where they belong.
-
-    `marker` is a header of the source in which nothing is folded. Written before anything else, it tells a
-    later start that there may be rows to erase, when this one dies before it has erased them.
-    """
+    """Rows that were kept under `NO_BENCHMARK` until their start came: read there, write where they belong."""
 
     source: EpisodeKey
     target: EpisodeKey
-    marker: EpisodeFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +45,15 @@ class Check:
 
 @dataclass(slots=True)
 class Block:
-    """What records have led to since the last block was written, apart from facts."""
+    """What records have led to since the last block was written, apart from facts.
+
+    `markers` are headers, by their episode, in which nothing is folded, of the episodes with rows under
+    `NO_BENCHMARK`. Written before anything else, they tell whoever comes later that there may be rows to erase,
+    whenever this one dies.
+    """
 
     pieces: dict[str, tuple[Layout, list[Piece]]] = field(default_factory=dict)
+    markers: dict[bytes, EpisodeFacts] = field(default_factory=dict)
     moves: list[Move] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     erasures: list[EpisodeKey] = field(default_factory=list)

@@ -10,9 +10,12 @@ IngestError
 │   └── StoreFull        the store's disk is full; the write may be repeated as it is
 ├── Refused              do not repeat: the input is at fault
 │   ├── RequestRefused   a request to the gateway; names the event and the field
-│   └── RowsRefused      rows that the store will never take; found by halving
-│       └── NoMoreTables there are as many step tables as the limit allows
+│   ├── RowsRefused      rows that the store will never take; found by halving
+│   │   └── NoMoreTables there are as many step tables as the limit allows
+│   └── GrantRefused     a recording grant that allows nothing
 ├── TooManyDeadLetters   stop the process: a bad deploy must not drain into dead letters
+├── NotInstalled         do not start: a setting asks for a package that is not there
+├── UnfitStore           do not start: the store is laid out in another way than the settings say
 └── Bug                  stop the process: a promise between our own parts is broken
 """
 
@@ -78,8 +81,20 @@ class NoMoreTables(RowsRefused):
     code = "no_more_tables"
 
 
+class GrantRefused(Refused):
+    """A recording grant that allows nothing: not verified, or not at the time that counts."""
+
+
 class TooManyDeadLetters(IngestError):
     """More dead letters than the limit allows; a person must look."""
+
+
+class NotInstalled(IngestError):
+    """A setting asks for a package that is not there; the message says what to install."""
+
+
+class UnfitStore(IngestError):
+    """The store is laid out in another way than the settings say; the message names what is there."""
 
 
 class Stopped(Exception):

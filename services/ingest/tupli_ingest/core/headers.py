@@ -76,7 +76,8 @@ class EpisodeFacts:
     """An episode. Fields are the columns of `episodes`, where they are not explained here.
 
     Attributes:
-        received_at: When the last record about it was received.
+        received_at: When a record about it was received last. Of several clocks the one that is ahead counts: no
+            news makes an episode look older.
         received: Steps whose rows have come, that of the final row among them.
         has_final: Before the end: the final row has come. After it: the end says that there is one.
         metadata: Tagged JSON; members given later are merged over earlier ones.

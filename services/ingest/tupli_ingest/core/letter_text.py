@@ -6,7 +6,9 @@ from typing import Any, Final
 import orjson
 
 from tupli_ingest.core.decoding import decode_record
-from tupli_schemas.events import CATALOG_TOPIC
+from tupli_schemas.direct import NOT_JUDGED, Sealed
+from tupli_schemas.errors import EventError
+from tupli_schemas.events import CATALOG_TOPIC, DIRECT_TOPIC
 from tupli_schemas.ids import id_text
 from tupli_schemas.records import Record
 
@@ -22,16 +24,25 @@ def describe(topic: str, record: Record) -> dict[str, Any]:
     `error` is what is wrong with the record by itself, or empty; `hex` is there when its members cannot be read.
     """
     out: dict[str, Any] = {"size": len(record.payload)}
+    payload = record.payload
+    if topic == DIRECT_TOPIC:
+        try:
+            payload = Sealed.from_bytes(payload).event
+        except EventError as error:
+            return out | {"hex": payload[:PREVIEW_BYTES].hex(), "error": error.reason}
     if not record.error:
         out["envelope"] = record.envelope.to_json() | {"subject": id_text(record.envelope.subject)}
-    members = _members(topic, record.payload)
+    members = _members(topic, payload)
     if members is None:
-        out["hex"] = record.payload[:PREVIEW_BYTES].hex()
+        out["hex"] = payload[:PREVIEW_BYTES].hex()
     else:
         out |= {"event": members.pop("event", record.envelope.event)}
         out |= {"version": members.pop("version", record.envelope.version)}
         out["members"] = {name: _short(value) for name, value in members.items()}
-    out["error"] = record.error if topic == CATALOG_TOPIC else decode_record(record).error
+    if topic in (CATALOG_TOPIC, DIRECT_TOPIC):
+        out["error"] = "" if record.error == NOT_JUDGED else record.error
+    else:
+        out["error"] = decode_record(record).error
     return out
 
 

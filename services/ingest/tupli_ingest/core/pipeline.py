@@ -8,10 +8,10 @@ from tupli_ingest.core.assembler import Assembler
 from tupli_ingest.core.block import Check, placed_rows
 from tupli_ingest.core.decoding import Item, decode_record
 from tupli_ingest.core.errors import NoMoreTables, RowsRefused
-from tupli_ingest.core.ports import DeadLetter, DeadLetters, EpisodeKey, EpisodeStore
+from tupli_ingest.core.ports import NO_BENCHMARK, DeadLetter, DeadLetters, EpisodeKey, EpisodeStore
 from tupli_ingest.core.ranges import RangeSet
 from tupli_ingest.core.rows import LAST_STEP, parse_layout
-from tupli_schemas.events import EPISODES_TOPIC
+from tupli_schemas.direct import place_of
 from tupli_schemas.records import Position, Record
 from tupli_schemas.steps import Layout
 
@@ -29,13 +29,11 @@ class Pipeline:
         store: EpisodeStore,
         dead_letters: DeadLetters,
         *,
-        topic: str = EPISODES_TOPIC,
         max_streams: int = 10_000,
     ) -> None:
         self._store = store
         self._dead_letters = dead_letters
-        self._topic = topic
-        self._assembler = Assembler(topic=topic, max_streams=max_streams)
+        self._assembler = Assembler(max_streams=max_streams)
 
     @property
     def pending_bytes(self) -> int:
@@ -77,7 +75,7 @@ class Pipeline:
             TooManyDeadLetters: A person must look.
         """
         assembler, store = self._assembler, self._store
-        store.write_rows("episodes", [move.marker.to_row() for move in assembler.block.moves])
+        store.write_rows("episodes", [one.to_row() for one in assembler.block.markers.values()])
         for layout, rows in assembler.block.step_rows():
             self._write_steps(layout, rows)
         for move in assembler.block.moves:
@@ -111,7 +109,8 @@ class Pipeline:
         self._assembler.refuse(episode, step, position.offset, str(error))
         told = f"step {step} of episode {episode.hex()}: {error}"
         stream = episode[:12] + bytes(4)
-        self._assembler.add_letter(DeadLetter(self._topic, position, stream, error.code, told))
+        topic, _ = place_of(position.partition)
+        self._assembler.add_letter(DeadLetter(topic, position, stream, error.code, told))
 
     def _move(self, source: EpisodeKey, target: EpisodeKey) -> None:
         layout = parse_layout(source.layout)
@@ -125,10 +124,23 @@ class Pipeline:
             by_episode.setdefault(check.episode.episode, []).append(check)
         for group in by_episode.values():
             steps = RangeSet((_step(check, 0), _step(check, -1)) for check in group)
-            batches = list(self._store.read_steps(group[0].episode.key, steps.ranges()))
+            key = self._place_of(group[0].episode.key)
+            batches = list(self._store.read_steps(key, steps.ranges()))
             stored = pa.Table.from_batches(batches).combine_chunks().to_batches() if batches else []
             for check in group:
                 self._assembler.judge(check, stored[0] if stored else None)
+
+    def _place_of(self, key: EpisodeKey) -> EpisodeKey:
+        """Where an episode's rows are by now.
+
+        Another worker, whose partition this is by now or was before, may have seen the start already: then it
+        has moved them, and nothing may be left under `NO_BENCHMARK`.
+        """
+        if key.benchmark != NO_BENCHMARK:
+            return key
+        found = self._store.find_episodes(ids=[key.episode])
+        moved = (one for one in found if one.owner == key.owner and one.benchmark != NO_BENCHMARK)
+        return next(moved, key)
 
 
 def _step(check: Check, row: int) -> int:

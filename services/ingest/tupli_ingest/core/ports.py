@@ -182,10 +182,11 @@ class DeadLetter:
 
     Attributes:
         topic: Where the record stands.
-        position: Its position there.
+        position: Its position there, as it is stored (`tupli_schemas.direct`).
         key: Its key.
         code: A stable word for the reason (`undecodable`, `foreign_owner`, `layout_mismatch`,
-            `rows_refused`, `no_more_tables`).
+            `rows_refused`, `no_more_tables`; of records that went straight to Kafka also `no_grant`,
+            `grant_refused`, `bad_signature`, `not_direct`, `not_granted`, `invalid_event`).
         reason: What a person needs to know.
         payload: The record's payload, or empty when the log has it.
     """

@@ -10,13 +10,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tupli_ingest.core.ports import DeadLetter, KeptLetter, KeptLetters, LogReader
-from tupli_schemas.records import NewRecord, Position, Record
+from tupli_schemas.events import DIRECT_TOPIC
+from tupli_schemas.records import NewRecord, Position, RawRecord, Record
 
 ReadAt = Callable[[str, Position], Record | None]
 """The record at a position of a topic; None when there is none (any more)."""
 Places = Callable[[], AbstractContextManager[ReadAt]]
 REFUSED_ROWS: Final = frozenset({"rows_refused", "no_more_tables"})
 """Codes of records that were processed, but for rows that the store did not take."""
+REFUSED_GRANTS: Final = frozenset({"grant_refused"})
+REFUSED_FOR_GOOD: Final = frozenset({"no_grant", "bad_signature", "not_direct", "not_granted"})
+"""Codes of records that went straight to Kafka, and were not what their sender was allowed to write."""
 BATCH_BYTES: Final = 8 * 1024 * 1024
 BATCH_LETTERS: Final = 100
 SCAN_LETTERS: Final = 1_000
@@ -53,20 +57,32 @@ def next_batch(letters: Sequence[KeptLetter], read: ReadAt) -> Batch:
         if size >= BATCH_BYTES:
             break
         batch.taken += 1
-        if kept.letter.code in REFUSED_ROWS:
-            batch.skipped.append(
-                (kept.index, "its numbers have come: when the store takes its rows, rebuild")
-            )
+        if never := _never(kept.letter):
+            batch.skipped.append((kept.index, never))
             continue
         record = record_of(kept.letter, read)
         if record is None:
             batch.skipped.append((kept.index, "the log does not have its record any more"))
+        elif kept.letter.topic == DIRECT_TOPIC:  # sealed as it is: its own signature, in its own topic
+            size += len(record.payload)
+            batch.ready.append((kept, RawRecord(record.key, record.envelope, record.payload)))
         elif record.error:
             batch.skipped.append((kept.index, f"it is no record of Tupli ({record.error})"))
         else:
             size += len(record.payload)
             batch.ready.append((kept, NewRecord(record.key, record.envelope, record.payload)))
     return batch
+
+
+def _never(letter: DeadLetter) -> str:
+    """Why to append a letter's record again cannot help; empty when it may."""
+    if letter.code in REFUSED_ROWS:
+        return "its numbers have come: when the store takes its rows, rebuild"
+    if letter.code in REFUSED_GRANTS:
+        return "its grant is judged by when it was appended: when that changes (a key is added), rebuild"
+    if letter.code in REFUSED_FOR_GOOD:
+        return "what is wrong with it is in the record itself"
+    return ""
 
 
 def first_of_each(letters: Sequence[KeptLetter]) -> list[KeptLetter]:

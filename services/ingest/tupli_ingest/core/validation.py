@@ -26,6 +26,7 @@ from tupli_schemas.events import (
     decode_event,
 )
 from tupli_schemas.framing import Frame, Kind
+from tupli_schemas.ids import is_direct
 from tupli_schemas.index import are_empty
 from tupli_schemas.names import check_name
 from tupli_schemas.problems import Problem
@@ -103,6 +104,18 @@ def accept_frames(frames: Sequence[Frame], sender: Sender) -> Accepted:
     return Accepted(records, checked, streams.last, streams.benchmarks)
 
 
+def check_alone(data: bytes) -> Checked:
+    """An event that came alone, checked as the only one of a request.
+
+    Raises:
+        ContractError: It breaks its contract.
+    """
+    if len(data) > MAX_EVENT_BYTES:
+        raise EventError(f"{len(data)} bytes, the limit is {MAX_EVENT_BYTES}", place="event")
+    event = decode_event(data, place="event")
+    return Checked(event, _check(event, "event", _Streams()))
+
+
 def _accept(index: int, frame: Frame, sender: Sender, streams: _Streams) -> tuple[NewRecord, Checked]:
     place = f"events[{index}]"
     if frame.kind != Kind.EVENT:
@@ -112,6 +125,9 @@ def _accept(index: int, frame: Frame, sender: Sender, streams: _Streams) -> tupl
         raise _refused("too_large", told, place, index)
     try:
         event = decode_event(frame.payload, place=place)
+        if is_direct(event.stream):
+            told = "is the id of a stream that goes straight to Kafka, and never through a gateway"
+            raise EventError(told, place=f"{place}.stream")
         rows = _check(event, place, streams)
         if isinstance(event, EpisodeStarted):
             streams.benchmarks.setdefault(event.benchmark.id, (index, f"{place}.benchmark.id"))

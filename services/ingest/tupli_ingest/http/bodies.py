@@ -22,6 +22,11 @@ class InFlight:
         self._retry_after_s = retry_after_s
         self._held = 0
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the bodies that are under way."""
+        return self._held
+
     @asynccontextmanager
     async def body(self, request: Request, max_bytes: int) -> AsyncIterator[bytes]:
         """The whole body, held until the block ends.

@@ -24,6 +24,7 @@ from tupli_ingest.core.replaying import (
 )
 from tupli_ingest.http.events import not_now, positions_or_refuse
 from tupli_ingest.http.problem_answers import Refused, json_answer
+from tupli_schemas.direct import place_of
 from tupli_schemas.ids import id_text
 from tupli_schemas.problems import Problem
 from tupli_schemas.records import Position
@@ -168,5 +169,6 @@ def summary(kept: KeptLetter) -> dict[str, Any]:
 
 
 def position_json(position: Position) -> dict[str, int]:
-    """A position."""
-    return {"generation": position.generation, "partition": position.partition, "offset": position.offset}
+    """A position in its topic."""
+    _, partition = place_of(position.partition)
+    return {"generation": position.generation, "partition": partition, "offset": position.offset}

@@ -9,6 +9,7 @@ from anyio import CapacityLimiter
 from fastapi import APIRouter, Request, Response
 
 from tupli_ingest.core.errors import LogFull, RequestRefused, Unavailable
+from tupli_ingest.core.meters import NO_METER, Meter
 from tupli_ingest.core.ports import EventLog
 from tupli_ingest.core.validation import Accepted
 from tupli_ingest.http.bodies import EVENTS_MEDIA_TYPE, InFlight, frames_of, require_media_type
@@ -47,16 +48,18 @@ def events_router(
     in_flight: InFlight,
     limits: EventLimits,
     linger_ms: Callable[[], int],
+    meter: Meter = NO_METER,
 ) -> APIRouter:
     """The route that takes events."""
     router = APIRouter()
     decoding = CapacityLimiter(DECODING_THREADS)
 
-    def accept(body: bytes, caller: Caller) -> Accepted:
+    def accept(body: bytes, caller: Caller) -> tuple[Accepted, int]:
         frames = frames_of(
             body, max_frame_bytes=limits.event_bytes, max_raw_bytes=RAW_FACTOR * limits.body_bytes
         )
-        return validate(frames, caller)
+        accepted = validate(frames, caller)
+        return accepted, steps_of(accepted)
 
     @router.post("/ingest/v1/events")
     async def events(request: Request) -> Response:
@@ -64,17 +67,25 @@ def events_router(
         caller = identify(request)
         async with in_flight.body(request, limits.body_bytes) as body:
             try:
-                accepted = await anyio.to_thread.run_sync(accept, body, caller, limiter=decoding)
+                accepted, steps = await anyio.to_thread.run_sync(accept, body, caller, limiter=decoding)
             except (FrameError, RequestRefused) as error:
                 raise refusal(error) from error
             except Unavailable as error:
                 raise not_now(limits.retry_after_s) from error
             del body  # the records have what it held; the log may take a while
             await append_or_refuse(log, EPISODES_TOPIC, accepted.records, limits.retry_after_s)
+        size = sum(len(record.payload) for record in accepted.records)
+        meter.accepted(len(accepted.records), steps, size)
         streams = {id_text(stream): last for stream, last in accepted.streams.items()}
         return json_answer({"accepted": len(accepted.records), "streams": streams, "linger_ms": linger_ms()})
 
     return router
+
+
+def steps_of(accepted: Accepted) -> int:
+    """The transitions of a request: its rows, without those that hold a final observation alone."""
+    found = (checked.rows for checked in accepted.checked if checked.rows is not None)
+    return sum(rows.batch.num_rows - sum(group.final for group in rows.groups) for rows in found)
 
 
 def refusal(error: FrameError | RequestRefused) -> Refused:

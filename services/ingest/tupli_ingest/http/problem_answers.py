@@ -5,6 +5,7 @@ No stack and no driver text reaches a caller.
 
 import secrets
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any, Final
 
 import orjson
@@ -15,10 +16,14 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tupli_ingest.core.errors import Unavailable
+from tupli_ingest.core.meters import NO_METER, Meter
+from tupli_ingest.core.tracing import NO_TRACER, TRACEPARENT, Span, Tracer
 from tupli_ingest.logs import request_id
 from tupli_schemas.problems import MEDIA_TYPE, Problem
 
 REQUEST_ID_HEADER: Final = "x-request-id"
+QUIET_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
+"""What is asked every few seconds, by machines: neither traced nor counted, and logged for debugging alone."""
 _CODE_OF_STATUS: Final = {
     400: "invalid_request",
     403: "foreign_origin",
@@ -29,6 +34,10 @@ _CODE_OF_STATUS: Final = {
     422: "invalid_request",
     429: "too_many_requests",
 }
+
+
+_problems: Final[ContextVar[list[str] | None]] = ContextVar("problems", default=None)
+"""The codes of the problems that the running request was answered with."""
 
 
 class Refused(Exception):
@@ -42,6 +51,8 @@ class Refused(Exception):
 
 def answer(problem: Problem, *, status: int | None = None, retry_after_s: int | None = None) -> Response:
     """The response of a problem, with the id of the request."""
+    if (codes := _problems.get()) is not None:
+        codes.append(problem.code)
     document = problem.to_json() | {"request_id": request_id.get()}
     if status is not None:
         document["status"] = status
@@ -90,11 +101,24 @@ def install_problem_answers(app: FastAPI) -> None:
 
 
 class RequestContext:
-    """ASGI middleware: gives a request its id, logs it, and answers what nobody foresaw without its text."""
+    """ASGI middleware: gives a request its id, logs it, and answers what nobody foresaw without its text.
 
-    def __init__(self, app: ASGIApp, *, clock: Callable[[], float]) -> None:
+    What is refused is counted by its problem's code. A request that is traced begins, or goes on with, the trace
+    that its `traceparent` names (W3C Trace Context).
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        clock: Callable[[], float],
+        meter: Meter = NO_METER,
+        tracer: Tracer = NO_TRACER,
+    ) -> None:
         self._app = app
         self._clock = clock
+        self._meter = meter
+        self._tracer = tracer
         self._log = structlog.get_logger("tupli_ingest.http")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,7 +126,24 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        token = request_id.set(_request_id(scope))
+        is_quiet = scope["path"] in QUIET_PATHS
+        codes: list[str] = []
+        tokens = request_id.set(_request_id(scope)), _problems.set(codes)
+        tracer = NO_TRACER if is_quiet else self._tracer
+        try:
+            with tracer.span(scope["method"], parent=_header(scope, TRACEPARENT)) as span:
+                status = await self._answer(scope, receive, send, is_quiet=is_quiet, codes=codes)
+                _describe(span, scope, status, codes)
+        finally:
+            request_id.reset(tokens[0])
+            _problems.reset(tokens[1])
+        if codes and not is_quiet:
+            self._meter.refused(codes[-1])
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, *, is_quiet: bool, codes: list[str]
+    ) -> int | None:
+        """Answer, and log it; the status, None where nothing could be sent."""
         begun = self._clock()
         sent: dict[str, int] = {}
         try:
@@ -115,15 +156,34 @@ class RequestContext:
                 )
                 await response(scope, receive, _stamping(send, sent))
         finally:
-            seconds = self._clock() - begun
-            self._log.info(
+            facts: dict[str, Any] = {"code": codes[-1]} if codes else {}
+            (self._log.debug if is_quiet else self._log.info)(
                 "request",
                 method=scope["method"],
                 path=scope["path"],
                 status=sent.get("status"),
-                seconds=seconds,
+                seconds=self._clock() - begun,
+                **facts,
             )
-            request_id.reset(token)
+        return sent.get("status")
+
+
+def _describe(span: Span, scope: Scope, status: int | None, codes: list[str]) -> None:
+    """Say of a request's span what its route, answer and size were (OpenTelemetry semantic conventions, HTTP)."""
+    route = getattr(scope.get("route"), "path", "")
+    if route:
+        span.rename(f"{scope['method']} {route}")
+    facts: dict[str, str | int | float] = {
+        "http.request.method": scope["method"],
+        "http.route": route,
+        "http.response.status_code": status or 0,
+        "tupli.request_id": request_id.get(),
+    }
+    if (size := _header(scope, "content-length")).isdecimal():
+        facts["http.request.body.size"] = int(size)
+    if codes:
+        facts["tupli.problem"] = codes[-1]
+    span.set(facts)
 
 
 def _stamping(send: Send, sent: dict[str, int]) -> Callable[[Message], Awaitable[None]]:
@@ -140,11 +200,15 @@ def _stamping(send: Send, sent: dict[str, int]) -> Callable[[Message], Awaitable
     return stamped
 
 
+def _header(scope: Scope, wanted: str) -> str:
+    """A header of a request, empty where it has none."""
+    name = wanted.encode()
+    return next((str(value.decode("latin-1")) for key, value in scope["headers"] if key == name), "")
+
+
 def _request_id(scope: Scope) -> str:
     """The caller's id if it is a short plain word, else a new one."""
-    for name, value in scope["headers"]:
-        if name == REQUEST_ID_HEADER.encode() and 0 < len(value) <= 64:
-            text = value.decode("ascii", "replace")
-            if text.replace("-", "").replace("_", "").isalnum() and text.isascii():
-                return str(text)
+    text = _header(scope, REQUEST_ID_HEADER)
+    if len(text) <= 64 and text.isascii() and text.replace("-", "").replace("_", "").isalnum():
+        return text
     return secrets.token_hex(8)

@@ -1,10 +1,13 @@
-"""Erasure in the background: what was deleted loses its rows, also rows that come later."""
+"""Erasure in the background: what was deleted loses its rows, also rows that come later, and leftovers go."""
 
+import math
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from tupli_ingest.core.catalog import Erasure
+from tupli_ingest.core.leftovers import leftovers
 from tupli_ingest.core.ports import EpisodeKey, EpisodeStore
 from tupli_ingest.processing.worker import Worker
 
@@ -17,14 +20,23 @@ IsDeleted = Callable[[EpisodeKey], bool]
 class Eraser(Worker):
     """Erases episodes that `is_deleted` says are deleted: queries hide them at once, this frees their space.
 
-    Requests wait a moment, so that many become one mutation.
+    Requests wait a moment, so that many become one mutation. When it starts, and every `tidy_s` seconds, what
+    workers that slept have left is erased; None where there are no others.
     """
 
     def __init__(
-        self, store: EpisodeStore, generation: int, is_deleted: IsDeleted, *, retry_max_s: float
+        self,
+        store: EpisodeStore,
+        generation: int,
+        is_deleted: IsDeleted,
+        *,
+        retry_max_s: float,
+        tidy_s: float | None = None,
     ) -> None:
         super().__init__("eraser", retry_max_s=retry_max_s)
         self.generation = generation
+        self._tidy_s = tidy_s
+        self._tidied_at = -math.inf
         self._store = store
         self.between = threading.Lock()
         self._is_deleted = is_deleted
@@ -59,11 +71,24 @@ class Eraser(Worker):
         """Erase what was asked for, or wait."""
         with self._changed:
             wanted = self._changed.wait_for(lambda: self._asked() or self.stopping, GATHER_S)
+        self._tidy()
         if not wanted or self._stop.wait(GATHER_S):
             return
         with self.between:
             keys, erasures = self._take()
             self.retry(lambda: erase_deleted(self._store, self._is_deleted, keys, erasures), "erasing")
+
+    def _tidy(self) -> None:
+        """Erase what others have left, when it is time to look again."""
+        now = time.monotonic()
+        if self._tidy_s is None or self.stopping or now - self._tidied_at < self._tidy_s:
+            return
+        with self.between:
+            left = leftovers(self._store)
+            if left:
+                self._store.erase(left)
+                self._log.info("erased what was left", episodes=len(left))
+        self._tidied_at = now
 
     def _asked(self) -> bool:
         return bool(self._keys or self._erasures)

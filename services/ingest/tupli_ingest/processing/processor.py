@@ -1,7 +1,8 @@
 """The embedded stream processor: a thread that carries records from log to store, block by block."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ from typing import Final
 
 from tupli_ingest.core.decoding import Item, decode_record
 from tupli_ingest.core.errors import Unavailable
+from tupli_ingest.core.meters import NO_METER, BlockFigures, Meter
 from tupli_ingest.core.pipeline import Pipeline
 from tupli_ingest.core.ports import Checkpoints, LogReader
+from tupli_ingest.core.tracing import NO_TRACER, Tracer
 from tupli_ingest.processing.dead_letter_limit import DeadLetterLimit
 from tupli_ingest.processing.decoded import Decoded
 from tupli_ingest.processing.worker import Worker
@@ -79,6 +82,7 @@ class Engine:
     """One generation being filled: its pipeline and how far it is. Used by one thread at a time.
 
     It begins at `start`, or where its group was. What is in `decoded` is not decoded again.
+    `meter` and `tracer` may be exchanged before it is used.
     """
 
     def __init__(
@@ -93,6 +97,11 @@ class Engine:
         start: int | None = None,
         decoded: Decoded | None = None,
     ) -> None:
+        self.meter: Meter = NO_METER
+        self.tracer: Tracer = NO_TRACER
+        self._clock: Callable[[], float] = time.perf_counter
+        self._records, self._fold_s = 0, 0.0
+        """Of the block that is being folded."""
         self.generation = generation
         self.group = f"g{generation}"
         self.pipeline = pipeline
@@ -117,12 +126,15 @@ class Engine:
         """
         items = self._ahead.take(self.next_offset)
         if items:
+            begun = self._clock()
             try:
                 self.pipeline.add_items(items)
             except Unavailable:
                 self._ahead.keep(self.next_offset, items)
                 raise
             self._dead_letters.processed(len(items))
+            self._records += len(items)
+            self._fold_s += self._clock() - begun
             self.next_offset = items[-1].offset + 1
             self._ahead.look(self.next_offset)
         full = (
@@ -148,8 +160,14 @@ class Engine:
             Full: No space.
             TooManyDeadLetters: A person must look.
         """
-        self.pipeline.flush()
+        rows, size = self.pipeline.pending_rows, self.pipeline.pending_bytes
+        with self.tracer.span("block", {"tupli.records": self._records, "tupli.rows": rows}):
+            begun = self._clock()
+            self.pipeline.flush()
+            write_s = self._clock() - begun
         self._dead_letters.written()
+        self.meter.wrote_block(BlockFigures(self._records, rows, size, self._fold_s, write_s))
+        self._records, self._fold_s = 0, 0.0
         self._checkpoints.commit(self.group, EPISODES_TOPIC, self.next_offset)
         self.committed = self.next_offset
 

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 
 from tupli_ingest.core.catalog import Catalog, Erasure, Outcome, Verdict
 from tupli_ingest.core.errors import LogUnavailable
@@ -26,6 +26,19 @@ from tupli_schemas.records import Record
 READ_BYTES: Final = 4 * 1024 * 1024
 WAIT_S: Final = 0.2
 
+
+class BlockLimit(Protocol):
+    """What the limit on dead letters must know: how many records they are among."""
+
+    def processed(self, records: int) -> None:
+        """So many records belong to the block whose letters come next."""
+        ...
+
+    def written(self) -> None:
+        """The block is over; letters of it were counted before."""
+        ...
+
+
 OnDeleted = Callable[[list[Erasure]], None]
 
 
@@ -33,7 +46,7 @@ class Projector(Worker):
     """Folds from the topic's start whenever the process starts: the state is a pure function of the topic.
 
     Rows that the store has already (up to the group's checkpoint) are not written again. A verdict is told
-    only after its rows can be read.
+    only after its rows can be read. `limit` is that of `dead_letters`, where there is one.
     """
 
     def __init__(
@@ -45,8 +58,10 @@ class Projector(Worker):
         generation: int,
         *,
         retry_max_s: float,
+        limit: BlockLimit | None = None,
     ) -> None:
         super().__init__("projector", retry_max_s=retry_max_s)
+        self._limit = limit
         self.on_deleted: OnDeleted = lambda _erasures: None
         self.caught_up = False
         """Whether it has come to the topic's end since it started; known without asking the log."""
@@ -56,7 +71,7 @@ class Projector(Worker):
         self._store = store
         self._group = _group(generation)
         self._catalog = Catalog()
-        self._next = 0
+        self._next = self._seen = 0
         self._stored = checkpoints.checkpoint(self._group, CATALOG_TOPIC)
         self._between = threading.Lock()
         self._visible: dict[tuple[bytes, str], Verdict] = {}
@@ -68,6 +83,11 @@ class Projector(Worker):
     def lag(self) -> int:
         """Commands that are not applied."""
         return self._reader.end(CATALOG_TOPIC) - self._next
+
+    @property
+    def behind(self) -> int:
+        """Commands that were read and are not applied: told from memory, without asking the log."""
+        return max(self._seen - self._next, 0)
 
     def knows_benchmark(self, benchmark: bytes) -> bool:
         """Whether the benchmark exists.
@@ -148,14 +168,25 @@ class Projector(Worker):
         records = self.retry(lambda: self._read(self._next), "reading the log")
         if not records:
             return False
+        self._seen = records[-1].position.offset + 1
         outcomes = [(record, self._catalog.apply(record)) for record in records]
         new = [(record, outcome) for record, outcome in outcomes if record.position.offset >= self._stored]
         self.retry(lambda: _write(self._store, [outcome for _, outcome in new]), "writing the catalogue")
-        if letters := [_letter(record, outcome) for record, outcome in new if outcome.verdict is None]:
-            self.retry(lambda: self._dead_letters.put(letters), "keeping dead letters")
+        self._set_aside(
+            [_letter(record, outcome) for record, outcome in new if outcome.verdict is None], len(new)
+        )
         self._show([outcome for _, outcome in outcomes])
         self._advance(records[-1].position.offset + 1)
         return True
+
+    def _set_aside(self, letters: list[DeadLetter], records: int) -> None:
+        """Keep the letters of so many records that are new."""
+        if self._limit is not None:
+            self._limit.processed(records)
+        if letters:
+            self.retry(lambda: self._dead_letters.put(letters), "keeping dead letters")
+        if self._limit is not None:
+            self._limit.written()
 
     def _show(self, outcomes: Sequence[Outcome]) -> None:
         for verdict in (outcome.verdict for outcome in outcomes):

@@ -8,6 +8,8 @@ from typing import Final, TypeVar
 import structlog
 
 from tupli_ingest.core.errors import Full, Stopped, TooManyDeadLetters, Unavailable
+from tupli_ingest.core.meters import NO_METER, Meter
+from tupli_ingest.core.tracing import NO_TRACER, Tracer
 
 T = TypeVar("T")
 
@@ -21,6 +23,10 @@ class Worker(abc.ABC):
     def __init__(self, name: str, *, retry_max_s: float) -> None:
         self.failure = ""
         self.trouble = ""
+        self.meter: Meter = NO_METER
+        self.tracer: Tracer = NO_TRACER
+        """Both may be exchanged before it is started."""
+        self._name = name
         self._stop = threading.Event()
         self._retry_max_s = retry_max_s
         self._log = structlog.get_logger(f"tupli_ingest.{name}")
@@ -74,6 +80,7 @@ class Worker(abc.ABC):
                 answer = attempt()
             except (Unavailable, Full) as error:
                 self._tell(what, str(error))
+                self.meter.retried(self._name, what)
                 if self._stop.wait(delay):
                     raise Stopped from error
                 delay = min(2 * delay, self._retry_max_s)

@@ -42,6 +42,7 @@ class ClickHouseConnection(BaseSettings):
     password: SecretStr = SecretStr("")
     connect_timeout_s: int = Field(default=5, gt=0)
     answer_timeout_s: int = Field(default=60, gt=0, description="then a statement counts as not answered")
+    cluster: str = Field(default="", description="name of the cluster, where there are replicas")
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -65,6 +66,8 @@ class ClickHouseConnection(BaseSettings):
             "compress": False,
             "query_retries": 0,
             "autogenerate_session_id": False,  # a session takes one statement at a time
+            # A replica that lacks what is written refuses the query.
+            "settings": {"select_sequential_consistency": 1} if self.cluster else {},
             "pool_mgr": httputil.get_pool_manager(
                 maxsize=CONNECTIONS, ca_cert=None if self.ca_file is None else str(self.ca_file)
             ),

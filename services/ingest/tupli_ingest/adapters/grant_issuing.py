@@ -1,0 +1,135 @@
+"""Signs recording grants with a key of the deployment, as long as there is no auth service to do it.
+
+A signing key is a file that only its owner can read; what verifies it is in the set that workers read
+(`grant_keys`). A grant's file is for one recorder: the token, and the private half of its confirmation key.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey
+
+from tupli_ingest.adapters.grant_keys import ALGORITHM, CURVE, MAX_LIFETIME_S, KeyFileError, read_keys
+from tupli_schemas.direct import GRANT_TYPE
+from tupli_schemas.errors import ContractError
+from tupli_schemas.ids import id_text, is_direct, ordinal_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantOrder:
+    """Whose records in which benchmark a grant allows, of one stream or of any (None), and for how long."""
+
+    subject: bytes
+    benchmark: bytes
+    stream: bytes | None = None
+    seconds: int = 24 * 3_600
+
+
+def new_key(private: Path, public: Path, *, issuer: str) -> str:
+    """Make a signing key, and add what verifies it to the set of keys; gives its id.
+
+    Raises:
+        KeyFileError: There is a file in the place of the private key, or the set is damaged.
+    """
+    if private.exists():
+        raise KeyFileError(f"{private} is there already")
+    keys = _read_set(public)
+    key = ECKey.generate_key(CURVE)
+    named = {"kid": key.thumbprint(), "iss": issuer}
+    _write(private, _json(key.as_dict(private=True) | named))
+    verifying = key.as_dict(private=False) | named | {"use": "sig", "alg": ALGORITHM}
+    _write(public, _json({"keys": [*keys, verifying]}), mode=0o644)
+    return str(named["kid"])
+
+
+def retire_key(public: Path, kid: str, now_s: int, *, revoke: bool = False) -> None:
+    """Note in the set that a key signs no more; with `revoke`, that nothing is taken by its grants any more.
+
+    Raises:
+        KeyFileError: The set has no such key.
+    """
+    keys = _read_set(public)
+    found = [key for key in keys if key.get("kid") == kid]
+    if not found:
+        raise KeyFileError(f"{public} has no key {kid}")
+    found[0]["revoked_at" if revoke else "retired_at"] = now_s
+    _write(public, _json({"keys": keys}), mode=0o644)
+
+
+def write_grant(signing: Path, order: GrantOrder, path: Path, now_s: int) -> dict[str, Any]:
+    """Sign a grant for a new confirmation key and write both, readable by the owner only; gives its claims.
+
+    Raises:
+        KeyFileError: The signing key cannot be read, or is none.
+        ContractError: The order's stream is none that goes straight to Kafka, or it would be valid for longer
+            than any grant is.
+    """
+    confirmation = ECKey.generate_key(CURVE)
+    token, claims = signed_grant(signing, order, confirmation.as_dict(private=False), now_s)
+    _write(path, _json({"token": token, "key": confirmation.as_dict(private=True)}))
+    return claims
+
+
+def signed_grant(
+    signing: Path, order: GrantOrder, confirmation: Any, now_s: int
+) -> tuple[str, dict[str, Any]]:
+    """The token of a grant, and its claims; `confirmation` is a public key as JSON. Raises as `write_grant`."""
+    if order.stream is not None and (not is_direct(order.stream) or ordinal_of(order.stream)):
+        raise ContractError(f"{id_text(order.stream)} is no stream that goes straight to Kafka")
+    if not 0 < order.seconds <= MAX_LIFETIME_S:
+        raise ContractError(f"a grant is valid for 1 to {MAX_LIFETIME_S} s")
+    try:
+        private = json.loads(signing.read_bytes())
+        issuer, kid = private.pop("iss"), private["kid"]
+        key = ECKey.import_key(private)
+    except (OSError, JoseError, KeyError, TypeError, ValueError) as error:
+        raise KeyFileError(f"{signing} is no key for grants ({type(error).__name__}: {error})") from error
+    claims: dict[str, Any] = {
+        "iss": issuer,
+        "sub": id_text(order.subject),
+        "benchmark": id_text(order.benchmark),
+        "cnf": {"jwk": {name: confirmation[name] for name in ("kty", "crv", "x", "y")}},
+        "iat": now_s,
+        "exp": now_s + order.seconds,
+        "jti": secrets.token_hex(16),
+    }
+    if order.stream is not None:
+        claims["stream"] = id_text(order.stream)
+    header = {"alg": ALGORITHM, "typ": GRANT_TYPE, "kid": kid}
+    return jws.serialize_compact(header, json.dumps(claims), key, algorithms=[ALGORITHM]), claims
+
+
+def _read_set(path: Path) -> list[dict[str, Any]]:
+    """The members of a set of keys, all of them valid; none where there is no file yet."""
+    if not path.exists():
+        return []
+    read_keys(path)
+    found: list[dict[str, Any]] = json.loads(path.read_bytes())["keys"]
+    return found
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=2).encode() + b"\n"
+
+
+def _write(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Write a file whole or not at all, never readable by others than it is in the end."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
