@@ -124,7 +124,7 @@ def test_a_store_that_was_lost_is_not_filled_from_the_middle_and_a_rebuild_has_a
 
     lose_the_store(grown)  # once more: the groups of both generations have committed offsets by now
     grown.run("migrate")
-    eventually(lambda: tells(worker, "its tables were made anew"), 60)
+    eventually(lambda: tells(worker, '"generation": 2, "event": "left"'), 60)
     generation = rebuild(url)
     assert generation == 3
     grown.assert_visible(acknowledged, generation)
