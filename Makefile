@@ -12,7 +12,7 @@ OF_THE_CLIENT := tests/unit/client tests/unit/schemas tests/integration/test_spo
 UV := $(BIN)/uv
 INSTALL := $(UV) pip install --quiet --require-hashes
 
-.PHONY: help setup setup-gym10 demo demo-kafka test test-faults test-unit test-gym10 test-pythons lint types bench bench-kafka lock clean
+.PHONY: help setup setup-gym10 demo demo-kafka test test-faults test-faults-share test-unit test-gym10 test-pythons lint types bench bench-kafka lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ test: setup test-gym10 ## Run the test suite, with the oldest and the newest Gym
 
 test-faults: setup ## Run the long tests: workers killed and frozen, a store in trouble, over a real broker
 	$(BIN)/python -m pytest -m faults
+
+test-faults-share: setup ## The share of them that a change must pass (`.ci/run`)
+	$(BIN)/python -m pytest -m "faults and not thorough"
 
 test-unit: setup ## Run the unit tests alone
 	$(BIN)/python -m pytest tests/unit

@@ -78,7 +78,13 @@ def between(answers: list[Answer], begin: float, end: float) -> set[int]:
     return {answer.status for answer in answers if begin < answer.at < end}
 
 
-@pytest.mark.parametrize("end", [Broker.kill, Broker.stop], ids=["killed", "stopped in order"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(Broker.kill, id="killed"),
+        pytest.param(Broker.stop, id="stopped in order", marks=pytest.mark.thorough),
+    ],
+)
 def test_a_broker_that_is_away_delays_and_loses_nothing(
     end: Callable[[Broker], None], broker: Broker, grown: Cluster, url: str
 ) -> None:
@@ -102,6 +108,7 @@ def test_a_broker_that_is_away_delays_and_loses_nothing(
     grown.assert_visible(load.acknowledged)
 
 
+@pytest.mark.thorough
 def test_a_broker_that_was_frozen_past_the_session_delays_and_loses_nothing(
     broker: Broker, grown: Cluster, url: str
 ) -> None:
@@ -128,6 +135,7 @@ OUT_OF_REACH: dict[str, Callable[[BrokerProxy], None]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("lost", OUT_OF_REACH.values(), ids=OUT_OF_REACH)
 def test_workers_that_lose_their_coordinator_find_it_again(
     lost: Callable[[BrokerProxy], None], proxy: BrokerProxy, grown: Cluster, url: str

@@ -101,6 +101,7 @@ ROUNDS = 3
 AT_RANDOM = 6
 
 
+@pytest.mark.thorough
 def test_workers_killed_at_fifty_points_lose_and_double_nothing(
     proxy: BrokerProxy, grown: Cluster, url: str
 ) -> None:
@@ -131,6 +132,7 @@ def killed(grown: Cluster, worker: Process) -> Process:
     return grown.worker()
 
 
+@pytest.mark.thorough
 def test_a_group_that_changes_every_two_seconds_loses_and_doubles_nothing(grown: Cluster, url: str) -> None:
     """Each turn somebody comes, or somebody goes, told to end or killed; a turn lasts until who comes is at work."""
     workers = [grown.worker(), grown.worker()]

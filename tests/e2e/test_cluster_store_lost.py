@@ -131,6 +131,7 @@ def test_a_store_that_was_lost_is_not_filled_from_the_middle_and_a_rebuild_has_a
 
 
 @pytest.mark.faults
+@pytest.mark.thorough
 @pytest.mark.timeout(300)
 def test_workers_that_live_through_the_loss_of_the_store_leave_it(grown: Cluster, url: str) -> None:
     workers = [grown.worker(), grown.worker()]

@@ -56,6 +56,7 @@ class Process:
     nursery: Nursery | None = None
 
     def start(self) -> "Process":
+        self.log.touch()
         if self.nursery is not None:
             self.popen = self.nursery.fork(self.arguments, self.environment, self.log)
             return self
