@@ -13,7 +13,7 @@ import numpy as np
 import tupli
 from benchmarks.harness import MIB, PeakRss
 from benchmarks.kafka_deployment import Deployment
-from benchmarks.kafka_fill import STEPS, Filled, fill
+from benchmarks.kafka_fill import SCHEMA, STEPS, Filled, fill
 from benchmarks.kafka_live import told
 from benchmarks.kafka_scale import Scale
 from benchmarks.kafka_shares import Meter, Shares
@@ -54,7 +54,7 @@ def _drained(made: Deployment, filled: Filled, workers: int) -> tuple[float, Sha
     by then (at most a tenth) is in no rate.
     """
     store = made.store()
-    made.grown.clickhouse.fault(kind="code", code=159, match="INSERT")
+    made.grown.clickhouse.fault(kind="code", code=159, match=SCHEMA.layout.table)
     made.work(workers)
     time.sleep(JOINED_SECONDS)
     with Watch(store.written, 0.2) as watch, Meter(made.pids) as meter:

@@ -227,6 +227,27 @@ def test_a_generation_has_its_mark_once_it_has_begun_and_loses_it_with_its_table
     assert not generations.has_begun(99)
 
 
+def test_a_generation_from_before_there_were_marks_has_one(client: ChdbClient) -> None:
+    """And one that was made anew has none, also where somebody wrote at once."""
+    generations = Generations(client)
+    (migration,) = [m for m in migrations() if m.name.startswith("0016")]
+    for generation, age, has_rows, marked in (
+        (61, 7, True, True),
+        (62, 0, True, False),
+        (63, 7, False, False),
+    ):
+        database = f"tupli_g{generation}"
+        migrate(client, database, "generation")
+        client.command(f"ALTER TABLE {database}.migrations DELETE WHERE 1", {"mutations_sync": 1})
+        made = f"now() - INTERVAL {age} DAY"
+        client.command(f"INSERT INTO {database}.migrations (name, applied_at) SELECT '0003_streams', {made}")
+        if has_rows:
+            client.command(f"INSERT INTO {database}.streams (version) VALUES (1)")
+        client.command(migration.sql.replace("{database}", database))
+        assert generations.has_begun(generation) is marked
+        generations.drop(generation)
+
+
 def test_positions_are_the_highest_offsets_of_each_partition(
     generations: Generations, store: ClickHouseStore
 ) -> None:

@@ -32,6 +32,7 @@ try:
         AuthenticationFailedError,
         AuthenticationMethodNotSupported,
         ClusterAuthorizationFailedError,
+        KafkaConnectionError,
         KafkaError,
         MessageSizeTooLargeError,
         SaslAuthenticationFailed,
@@ -248,8 +249,18 @@ class _Loop:
         producer, self._producer = self._producer, None
         if producer is not None:
             with contextlib.suppress(KafkaError, OSError):  # it is broken; nothing of it was acknowledged
-                async with asyncio.timeout(STOP_SECONDS):
-                    await producer.stop()
+                await _end(producer)
+
+
+async def _end(producer: Any) -> None:
+    """Stop a producer, which would wait for its brokers without an end; what it has not sent then fails."""
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await producer.stop()
+    except TimeoutError:
+        producer._message_accumulator.fail_all(KafkaConnectionError("given up"))  # noqa: SLF001 -- aiokafka has no other way
+        await producer.client.close()
+        await producer._sender.close()  # noqa: SLF001 -- the same
 
 
 def _sealed(

@@ -22,7 +22,7 @@ from tupli_ingest.adapters.kafka_topics import TopicPlan, create_topics_now
 from tupli_ingest.adapters.reader_account import ReaderAccount, ReaderSettings
 from tupli_ingest.cluster import GatewayParts, once_available
 from tupli_ingest.core.errors import IngestError
-from tupli_ingest.daemon_threads import DaemonThreads
+from tupli_ingest.adapters.daemon_threads import DaemonThreads
 from tupli_ingest.gateway_http import GatewayHttp
 from tupli_ingest.logs import adopt_standard_logging, configure_logging
 from tupli_ingest.observing import observe

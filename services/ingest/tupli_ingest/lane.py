@@ -68,7 +68,7 @@ class Lane:
 
         self.writer = BlockWriter(
             new_pipeline,
-            WriterLimits(settings.block_bytes),
+            WriterLimits(settings.worker_block_bytes, waiting_bytes=2 * settings.worker_block_bytes),
             limit,
             retry_max_s=settings.retry_max_s,
             decode=DirectDecoder(GrantKeys(settings.grant_keys), self._partition_of),

@@ -39,6 +39,11 @@ class IngestSettings(BaseSettings):
     read_bytes: int = Field(default=4 * 1024 * 1024, gt=0, description="read from the log at once")
     block_bytes: int = Field(default=8 * 1024 * 1024, gt=0)
     block_rows: int = Field(default=200_000, gt=0)
+    worker_block_bytes: int = Field(
+        default=32 * 1024 * 1024,
+        gt=0,
+        description="events of a worker's block where so much waits; as much again may wait meanwhile",
+    )
     retry_max_s: float = Field(default=5.0, gt=0)
     max_step_tables: int = Field(default=500, gt=0)
     dead_letter_ratio: float = Field(default=0.2, gt=0, le=1)

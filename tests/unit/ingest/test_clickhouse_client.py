@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import clickhouse_connect
+import pyarrow as pa
 import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
 
-from tupli_ingest.adapters.clickhouse_client import ClickHouseClient, ClickHouseConnection
+from tupli_ingest.adapters.clickhouse_client import HALVED_BYTES, ClickHouseClient, ClickHouseConnection
+from tupli_ingest.core.errors import StoreUnavailable
 
 
 class Driver:
@@ -41,3 +44,55 @@ def test_threads_that_ask_at_once_share_one_driver(monkeypatch: pytest.MonkeyPat
     assert got == made * 5
     client.close()
     assert made[0].is_closed
+
+
+class Inserting(Driver):
+    """Takes inserts: two wait for each other; one of rows from `refused` on fails."""
+
+    def __init__(self, parties: int, refused: int | None = None) -> None:
+        super().__init__()
+        self.refused = refused
+        self.taken: list[list[int]] = []
+        self._both = threading.Barrier(parties, timeout=10)
+
+    def raw_insert(self, table: str, names: list[str], data: bytes, **_: object) -> None:
+        self._both.wait()
+        rows = pa.ipc.open_stream(data).read_all()["n"].to_pylist()
+        if self.refused is not None and rows[0] >= self.refused:
+            raise DatabaseError("Code: 241. DB::Exception: (MEMORY_LIMIT_EXCEEDED)")
+        self.taken.append(rows)
+
+
+def client_of(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> ClickHouseClient:
+    monkeypatch.setattr(clickhouse_connect, "get_client", lambda **_: driver)
+    return ClickHouseClient(ClickHouseConnection(host="h"))
+
+
+def numbers(count: int) -> pa.Table:
+    return pa.table({"n": pa.array(range(count), pa.int64())})
+
+
+LARGE = HALVED_BYTES // 8
+
+
+def test_many_rows_go_in_two_parts_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Inserting(2)
+    client_of(driver, monkeypatch).insert("d", "t", numbers(LARGE))
+    assert sorted(len(part) for part in driver.taken) == [LARGE // 2] * 2
+    assert sorted(driver.taken[0] + driver.taken[1]) == list(range(LARGE))
+
+
+def test_few_rows_go_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Inserting(1)
+    client_of(driver, monkeypatch).insert("d", "t", numbers(LARGE - 1))
+    assert driver.taken == [list(range(LARGE - 1))]
+
+
+@pytest.mark.parametrize("refused", [0, 1])
+def test_a_part_that_fails_fails_all_of_it_when_both_are_done(
+    refused: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = Inserting(2, refused)
+    with pytest.raises(StoreUnavailable):
+        client_of(driver, monkeypatch).insert("d", "t", numbers(LARGE))
+    assert len(driver.taken) == refused

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tupli_ingest.daemon_threads import DaemonThreads
+from tupli_ingest.adapters.daemon_threads import DaemonThreads
 
 
 def test_a_call_that_hangs_does_not_hold_up_the_end_of_a_loop() -> None:

@@ -1,6 +1,7 @@
 """Records that went straight to Kafka are judged as the gateway would, and no less."""
 
 import json
+import struct
 from dataclasses import replace
 
 import pytest
@@ -77,6 +78,16 @@ def test_records_of_the_other_topic_are_none_of_its_business() -> None:
     assert decoder()(old).event == START
 
 
+def test_what_no_check_foresaw_is_refused_and_ends_nobody() -> None:
+    class Broken(Allowed):
+        def verified(self, token: bytes, appended_ms: int) -> Grant:
+            raise struct.error("unforeseen")
+
+    item = decoder(Broken())(read_record(sealed(START)))
+    assert (item.event, item.record.code) == (None, "invalid_event")
+    assert item.error == "cannot be checked (error)"
+
+
 def steps(**changes: object) -> StepsRecorded:
     assert isinstance(STEPS, StepsRecorded)
     return replace(STEPS, **changes)  # type: ignore[arg-type]  # members of any kind, for a test
@@ -91,6 +102,7 @@ REFUSED: dict[str, tuple[Record, str]] = {
     "a bad grant": (read_record(sealed(START, token=b"expired")), "grant_refused"),
     "timestamps of the sender": (read_record(sealed(START), appended_s=-1), "grant_refused"),
     "a bad signature": (read_record(sealed(START, signature=bytes(64))), "bad_signature"),
+    "a key that no length is for": (read_record(sealed(START), key=bytes(1 << 16)), "not_direct"),
     "a key that is no id": (read_record(sealed(START), key=b"k"), "not_direct"),
     "another stream's key": (read_record(sealed(START), key=OTHER), "invalid_event"),
     "a stream of the gateway's": (

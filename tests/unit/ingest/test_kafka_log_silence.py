@@ -9,8 +9,8 @@ from aiokafka.structs import RecordMetadata
 
 from tupli_ingest.adapters import kafka_log
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
-from tupli_ingest.adapters.kafka_log import KafkaLog
-from tupli_ingest.core.errors import LogUnavailable
+from tupli_ingest.adapters.kafka_log import KafkaLog, ProducerLimits
+from tupli_ingest.core.errors import LogUnavailable, Overloaded
 from tupli_schemas.records import Envelope, NewRecord, Position
 
 RECORD = NewRecord(b"k" * 16, Envelope(event="E", version=1, subject=b"s" * 16, received_at=0), b"")
@@ -45,8 +45,8 @@ class Producer:
 
 
 class Log(KafkaLog):
-    def __init__(self) -> None:
-        super().__init__(KafkaConnection(brokers="127.0.0.1:1", request_timeout_ms=20))
+    def __init__(self, limits: ProducerLimits | None = None) -> None:
+        super().__init__(KafkaConnection(brokers="127.0.0.1:1", request_timeout_ms=20), limits=limits)
         self.producer = Producer()
 
     async def _made(self) -> Any:
@@ -74,6 +74,33 @@ def test_who_is_not_answered_in_time_is_told_and_everybody_after_at_once() -> No
         log.producer.coming[-1].set_result(KEPT)
         assert await again == [Position(kafka_log.LOG_GENERATION, 2, 7)]
         await log.stop()
+
+    asyncio.run(run())
+
+
+def test_what_waits_for_room_at_the_producer_counts_as_on_its_way() -> None:
+    """aiokafka holds up `send` while the batch of a partition is full."""
+
+    class Full(Producer):
+        async def send(self, *_: object, **__: object) -> "asyncio.Future[RecordMetadata]":
+            await asyncio.sleep(3_600)
+            return await super().send()
+
+    async def run() -> None:
+        size = len(RECORD.to_bytes())
+        log = Log(limits=ProducerLimits(in_flight_bytes=3 * size))
+        log.producer = Full()
+        await log.start()
+        waiting = [asyncio.create_task(log.append("t", [RECORD])) for _ in range(3)]
+        await asyncio.sleep(0.001)
+        assert log.in_flight_bytes == 3 * size
+        assert not log.is_writable()
+        with pytest.raises(Overloaded):
+            await log.append("t", [RECORD])
+        for one in waiting:
+            one.cancel()
+        await asyncio.wait(waiting)
+        assert log.in_flight_bytes == 0
 
     asyncio.run(run())
 

@@ -1,6 +1,7 @@
 """ClickHouse over HTTP: statements and inserts through clickhouse-connect, with errors in the port's words."""
 
 import threading
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -13,8 +14,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from tupli_ingest.adapters.clickhouse_cluster import cluster_settings, on_cluster
 from tupli_ingest.adapters.clickhouse_driver import READ_SETTINGS, DriverClient, write_stream
 from tupli_ingest.adapters.clickhouse_errors import translated
+from tupli_ingest.adapters.daemon_threads import DaemonThreads
 from tupli_schemas.tables import FINAL_SETTINGS, INSERT_SETTINGS
 
+HALVED_BYTES: Final = 8 * 1024 * 1024
+"""An insert from this size on goes in two parts at once: a server reads, sorts and syncs each on a thread of its own."""
 _READ_SETTINGS: Final = READ_SETTINGS | {"output_format_arrow_compression_method": "none"}
 
 
@@ -76,6 +80,7 @@ class ClickHouseClient(DriverClient):
         self.cluster = connection.cluster
         self._made: Any = None
         self._making = threading.Lock()
+        self._beside = DaemonThreads()
 
     def command(self, sql: str, settings: dict[str, Any] | None = None) -> None:
         """Run a statement that answers nothing; on a cluster, on all its hosts.
@@ -92,13 +97,25 @@ class ClickHouseClient(DriverClient):
             return pa.ipc.open_file(pa.py_buffer(answer)).read_all()
 
     def insert(self, database: str, table: str, rows: pa.Table) -> None:
-        """Insert rows, synced to disk on return.
+        """Insert rows, synced to disk on return; many of them in two parts at once.
 
         Raises:
             RowsRefused: The rows themselves are at fault.
             StoreFull: No space.
             StoreUnavailable: Anything else; the same rows may be tried again.
         """
+        if rows.nbytes < HALVED_BYTES:
+            self._insert(database, table, rows)
+            return
+        half = rows.num_rows // 2
+        second = self._beside.submit(self._insert, database, table, rows.slice(half))
+        try:
+            self._insert(database, table, rows.slice(0, half))
+        finally:
+            wait((second,))  # whoever tries again meets no insert of his own
+        second.result()
+
+    def _insert(self, database: str, table: str, rows: pa.Table) -> None:
         sink = pa.BufferOutputStream()
         write_stream(sink, rows)
         with translated():

@@ -230,7 +230,11 @@ class _Consumer(driver.Consumer):
         """What first ends of these. Faust asks it of each message, whose way into the queue seldom waits."""
         if len(waited) == 2 and all(map(asyncio.iscoroutine, waited)):
             message, suspended = waited
-            begun = Begun(message)
+            try:
+                begun = Begun(message)
+            except BaseException:
+                suspended.close()
+                raise
             if begun.is_done:
                 suspended.close()
                 return WaitResults([message], [begun.result], stopped=False)

@@ -1,9 +1,12 @@
 """How far a consumer group is in the topics of streams, over all partitions, asked without joining it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import for_code
 from aiokafka.structs import TopicPartition
 
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
@@ -38,9 +41,10 @@ class GroupPosition:
         return sum(end - self.committed.get(partition, 0) for partition, end in self.ends.items())
 
     def has_passed(self, other: "GroupPosition") -> bool:
-        """Whether this group has committed all that the other one has."""
+        """Whether this group has committed all that the other one has, as far as the log still has it."""
         return all(
-            self.committed.get(partition, 0) >= offset for partition, offset in other.committed.items()
+            self.committed.get(partition, 0) >= min(offset, other.ends.get(partition, offset))
+            for partition, offset in other.committed.items()
         )
 
 
@@ -65,6 +69,7 @@ class KafkaGroups:
                 await consumer.start()
                 await admin.start()
                 known = await admin.describe_topics(list(topics))
+                _check_topics(known)
                 places = [
                     TopicPartition(of["topic"], one["partition"]) for of in known for one in of["partitions"]
                 ]
@@ -80,6 +85,17 @@ class KafkaGroups:
 
         committed = {stored(at): max(offset.offset, 0) for at, offset in found.items() if at.topic in topics}
         return GroupPosition(committed, {stored(at): end for at, end in ends.items()}, _members(described))
+
+
+def _check_topics(known: Sequence[Mapping[str, Any]]) -> None:
+    """See to it that the brokers' answer has all partitions: one without them would look like a log that was lost.
+
+    Raises:
+        LogUnavailable: They cannot say for a topic.
+    """
+    for topic in known:
+        if topic["error_code"] or not topic["partitions"]:
+            raise LogUnavailable(f"topic {topic['topic']}: {for_code(topic['error_code']).__name__}")
 
 
 def _members(described: object) -> int:

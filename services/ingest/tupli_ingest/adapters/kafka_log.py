@@ -125,16 +125,10 @@ class KafkaLog:
             await _end(producer)
 
     async def _send(self, topic: str, keys: Sequence[bytes], values: Sequence[bytes]) -> list[Position]:
-        producer, named = await self._connected(), self._connection.named(topic)
-        place = self.traceparent()
-        headers = [(TRACEPARENT, place.encode())] if place else None
+        producer = await self._connected()
         with translated():
             try:
-                coming = []
-                for key, value in zip(keys, values, strict=True):
-                    sent = await producer.send(named, value, key=key, headers=headers)
-                    coming.append(self._counted(sent, len(value)))
-                kept = await self._answers(coming)
+                kept = await self._answers(await self._handed_over(producer, topic, keys, values))
             except (KafkaError, AssertionError) as error:
                 await self._judge(producer, error)
                 raise
@@ -142,17 +136,34 @@ class KafkaLog:
             Position(self._generation, stored_partition(topic, one.partition), one.offset) for one in kept
         ]
 
+    async def _handed_over(
+        self, producer: Any, topic: str, keys: Sequence[bytes], values: Sequence[bytes]
+    ) -> list["asyncio.Future[RecordMetadata]"]:
+        """What the brokers will say to each. All count as on their way from here on: to hand over may wait for room."""
+        named, place = self._connection.named(topic), self.traceparent()
+        headers = [(TRACEPARENT, place.encode())] if place else None
+        waiting = sum(map(len, values))
+        self.in_flight_bytes += waiting
+        coming = []
+        try:
+            for key, value in zip(keys, values, strict=True):
+                sent = await producer.send(named, value, key=key, headers=headers)
+                coming.append(self._counted(sent, len(value)))
+                waiting -= len(value)
+        finally:
+            self.in_flight_bytes -= waiting
+        return coming
+
     def _counted(
         self, coming: "asyncio.Future[RecordMetadata]", size: int
     ) -> "asyncio.Future[RecordMetadata]":
-        """Count a record as on its way until its future is done, whether its sender still waits or not."""
+        """Let a record count as on its way until its future is done, whether its sender still waits or not."""
 
         def done(answer: "asyncio.Future[RecordMetadata]") -> None:
             self.in_flight_bytes -= size
             self._is_silent = False
             _is_told(answer)
 
-        self.in_flight_bytes += size
         coming.add_done_callback(done)
         return coming
 

@@ -6,9 +6,10 @@ refuses in one event is refused here as well. The judgement depends on the recor
 keys of grants alone: the same at every rebuild.
 """
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from tupli_ingest.core.decoding import Checked, Item, decode_record
 from tupli_ingest.core.errors import GrantRefused
@@ -16,10 +17,20 @@ from tupli_ingest.core.validation import check_alone
 from tupli_schemas.direct import Sealed, is_direct_partition, place_of
 from tupli_schemas.errors import ContractError
 from tupli_schemas.events import EpisodeStarted, Event
-from tupli_schemas.ids import id_text, is_direct
+from tupli_schemas.ids import ID_BYTES, id_text, is_direct
 from tupli_schemas.records import Envelope, Record
 
 CLIENT = "direct"
+_UNFORESEEN: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What no check foresaw: a sender must not be able to end a worker by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +79,12 @@ class DirectDecoder:
         try:
             return self._judged(record)
         except _Refused as refused:
-            refusal = replace(record, error=str(refused), code=refused.code)
-            return Item(refusal, error=refusal.error)
+            return _refusal(record, refused.code, str(refused))
+        except _UNFORESEEN as error:
+            return _refusal(record, "invalid_event", f"cannot be checked ({type(error).__name__})")
 
     def _judged(self, record: Record) -> Item:
+        _check_key(record.key)
         appended_ms = record.envelope.received_at
         if appended_ms < 0:
             raise _Refused("grant_refused", "the topic's timestamps are not the brokers' (LogAppendTime)")
@@ -84,7 +97,7 @@ class DirectDecoder:
             raise _Refused("grant_refused", str(error)) from error
         if not grant.is_signature(sealed.signature, sealed.signed_by(record.key)):
             raise _Refused("bad_signature", "the signature is not that of the grant's key")
-        self._check_place(record)
+        self._check_partition(record)
         checked = _event_of(sealed.event)
         _check_granted(record.key, checked.event, grant)
         envelope = Envelope(
@@ -97,9 +110,7 @@ class DirectDecoder:
         judged = Record(record.position, record.key, envelope, sealed.event)
         return Item(judged, checked.event, checked.rows)
 
-    def _check_place(self, record: Record) -> None:
-        if len(record.key) != 16 or not is_direct(record.key):
-            raise _Refused("not_direct", "its key is no id of a stream that goes straight to Kafka")
+    def _check_partition(self, record: Record) -> None:
         _, partition = place_of(record.position.partition)
         if (right := self._partition_of(record.key)) != partition:
             raise _Refused("not_direct", f"records of its stream belong into partition {right}")
@@ -113,14 +124,21 @@ class _Refused(Exception):
         self.code = code
 
 
+def _refusal(record: Record, code: str, told: str) -> Item:
+    refusal = replace(record, error=told, code=code)
+    return Item(refusal, error=told)
+
+
+def _check_key(key: bytes) -> None:
+    if len(key) != ID_BYTES or not is_direct(key):
+        raise _Refused("not_direct", "its key is no id of a stream that goes straight to Kafka")
+
+
 def _event_of(data: bytes) -> Checked:
     try:
         return check_alone(data)
     except ContractError as error:
         raise _Refused("invalid_event", str(error)) from error
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        # A sender must not be able to end a worker by what no check foresaw.
-        raise _Refused("invalid_event", f"cannot be checked ({type(error).__name__})") from error
 
 
 def _check_granted(key: bytes, event: Event, grant: Grant) -> None:
