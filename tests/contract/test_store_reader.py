@@ -13,6 +13,7 @@ import pytest
 from support.clickhouse_process import any_clickhouse
 from tupli_query.adapters.chdb_reader import ChdbReader
 from tupli_query.adapters.clickhouse_reader import ClickHouseConnection, ClickHouseReader
+from tupli_query.core.pages import MAX_PAGE_EPISODES
 from tupli_query.core.reader import ReaderBusy, ReaderFailed, ReadSession, StoreReader, TooMuchToSort
 
 SESSIONS = 2
@@ -54,6 +55,13 @@ def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def numbers(count: int, more: str = "") -> Sql:
     return Sql(f"SELECT number AS n, toString(number) AS s FROM system.numbers LIMIT {count}{more}")
+
+
+def test_parameters_may_be_as_long_as_a_page_of_ids(reader: StoreReader) -> None:
+    """Over HTTP they travel in a form then."""
+    ids = ",".join(f"{number:032x}" for number in range(MAX_PAGE_EPISODES))
+    found = reader.select(Sql("SELECT length({p0:String}) AS n, {p1:Int64} AS one", {"p0": ids, "p1": "1"}))
+    assert found == [{"n": len(ids), "one": 1}]
 
 
 def test_small_answers_are_rows(reader: StoreReader) -> None:

@@ -9,6 +9,8 @@ once, each on a connection of its own, as a server runs them.
 """
 
 import base64
+import email
+import email.message
 import json
 import re
 import sys
@@ -38,6 +40,7 @@ _TRANSPORT_SETTINGS = {
 _INSERT = re.compile(r"^\s*INSERT\s+INTO\s.*?(?P<format>\sFORMAT\s+\w+)\s*$", re.IGNORECASE | re.DOTALL)
 _INSERT_HEAD = re.compile(rb"(?is)(\s*INSERT\s+INTO\s[^;]*?\sFORMAT\s+\w+)[ \t]*\n")
 _FORMAT = re.compile(r"\sFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
+MAX_FIELD_BYTES = 128 * 1024  # http_max_field_value_size
 _CODE = re.compile(r"Code: (\d+)")
 
 
@@ -140,7 +143,11 @@ class Statements(BaseHTTPRequestHandler):
                 516, f"Code: 516. DB::Exception: {USER}: Authentication failed. (AUTHENTICATION_FAILED)"
             )
         else:
-            self._statement(dict(parse_qsl(url.query, keep_blank_values=True)), body)
+            asked = dict(parse_qsl(url.query, keep_blank_values=True))
+            kind = self.headers.get("Content-Type", "")
+            if kind.startswith("multipart/form-data"):  # what would make the address too long
+                asked, body = asked | _form(kind, body), b""
+            self._statement(asked, body)
 
     def _is_known(self) -> bool:
         given = self.headers.get("Authorization", "")
@@ -233,6 +240,21 @@ class Statements(BaseHTTPRequestHandler):
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
+
+
+def _form(kind: str, body: bytes) -> dict[str, str]:
+    """The fields of a form; larger ones than a server takes by default are refused as it would."""
+    message = email.message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + body)
+    fields = {}
+    for part in message.get_payload():
+        assert isinstance(part, email.message.Message)
+        value = part.get_payload(decode=True)
+        name = part.get_param("name", header="Content-Disposition")
+        assert isinstance(name, str)
+        assert isinstance(value, bytes)
+        assert len(value) <= MAX_FIELD_BYTES, f"field {name} has {len(value)} bytes"
+        fields[name] = value.decode()
+    return fields
 
 
 def _statement_and_data(query: str, body: bytes) -> tuple[str, bytes]:

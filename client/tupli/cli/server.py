@@ -15,6 +15,8 @@ from tupli.errors import InvalidInput, TupliError
 from tupli.transport import HttpTransport
 
 POLL_SECONDS = 0.2
+TELL_SECONDS = 5.0
+"""How often the progress of a rebuild is told where there is no terminal to draw it on."""
 
 
 def up(
@@ -86,9 +88,14 @@ def rebuild(url: UrlOption = None, *, as_json: JsonFlag = False) -> None:
         disable=not stderr.is_terminal,
     ) as progress:
         task = progress.add_task("records", total=None)
+        told = time.monotonic()
         while state.get("state") == "running":
             time.sleep(POLL_SECONDS)
             state = transport.rebuild_state()
+            if not stderr.is_terminal and time.monotonic() - told >= TELL_SECONDS and "end" in state:
+                told = time.monotonic()
+                rate = f"{state.get('rate', 0.0):,.0f} a second"
+                typer.echo(f"rebuild: {state['offset']:,} of {state['end']:,} records, {rate}", err=True)
             progress.update(
                 task, completed=int(state.get("offset", 0)), total=int(state.get("end", 0)) or None
             )

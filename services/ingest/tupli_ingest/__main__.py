@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from tupli_ingest.adapters.clickhouse_client import ClickHouseClient, ClickHouseConnection
 from tupli_ingest.adapters.clickhouse_cluster import require_fit
+from tupli_ingest.adapters.daemon_threads import DaemonThreads
 from tupli_ingest.adapters.generations import Generations
 from tupli_ingest.adapters.grant_issuing import GrantOrder, new_key, retire_key, write_grant
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
@@ -22,7 +23,6 @@ from tupli_ingest.adapters.kafka_topics import TopicPlan, create_topics_now
 from tupli_ingest.adapters.reader_account import ReaderAccount, ReaderSettings
 from tupli_ingest.cluster import GatewayParts, once_available
 from tupli_ingest.core.errors import IngestError
-from tupli_ingest.adapters.daemon_threads import DaemonThreads
 from tupli_ingest.gateway_http import GatewayHttp
 from tupli_ingest.logs import adopt_standard_logging, configure_logging
 from tupli_ingest.observing import observe
@@ -104,6 +104,7 @@ def _gateway(given: argparse.Namespace, settings: IngestSettings) -> int:
     observed = observe(settings, "tupli-gateway")
 
     async def run() -> int:
+        asyncio.get_running_loop().set_default_executor(DaemonThreads())
         end = stop_on_signals()
         http = GatewayHttp(
             lambda: GatewayParts(settings, kafka, clickhouse, observed),

@@ -24,7 +24,12 @@ def stop_on_signals() -> asyncio.Event:
 
 
 async def serve(app: Any, host: str, port: int, end: asyncio.Event | None = None) -> int:
-    """Serve an application until a signal or `end` ends it; the exit code, 2 when it could not begin."""
+    """Serve an application until a signal or `end` ends it; the exit code, 2 when it could not begin.
+
+    Raises:
+        OSError: The address cannot be had.
+    """
+    listener = bound(host, port)  # before anything else begins: nothing would end what has begun
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -36,7 +41,10 @@ async def serve(app: Any, host: str, port: int, end: asyncio.Event | None = None
             server_header=False,
         )
     )
-    served, ended = asyncio.create_task(server.serve()), asyncio.create_task((end or asyncio.Event()).wait())
+    served, ended = (
+        asyncio.create_task(server.serve(sockets=[listener])),
+        asyncio.create_task((end or asyncio.Event()).wait()),
+    )
     await asyncio.wait({served, ended}, return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     ended.cancel()

@@ -10,7 +10,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class IngestSettings(BaseSettings):
     """What an operator may choose."""
 
-    model_config = SettingsConfigDict(env_prefix="TUPLI_INGEST_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TUPLI_INGEST_", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
 
     # The gateway
     max_body_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
@@ -40,7 +42,7 @@ class IngestSettings(BaseSettings):
     block_bytes: int = Field(default=8 * 1024 * 1024, gt=0)
     block_rows: int = Field(default=200_000, gt=0)
     worker_block_bytes: int = Field(
-        default=32 * 1024 * 1024,
+        default=16 * 1024 * 1024,
         gt=0,
         description="events of a worker's block where so much waits; as much again may wait meanwhile",
     )

@@ -25,7 +25,9 @@ _READ_SETTINGS: Final = READ_SETTINGS | {"output_format_arrow_compression_method
 class ClickHouseConnection(BaseSettings):
     """`TUPLI_CLICKHOUSE_*`: the server, and who we are to it."""
 
-    model_config = SettingsConfigDict(env_prefix="TUPLI_CLICKHOUSE_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TUPLI_CLICKHOUSE_", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
 
     host: str = Field(min_length=1)
     port: int = Field(default=8123, gt=0, lt=65_536)

@@ -195,6 +195,10 @@ class FaustEngine:
     def _put_messages(self, generation: int, messages: list["_Message"]) -> None:
         records = [self._record_of(message) for message in messages]
         links = _traceparents(messages) if self._is_tracing else ()
+        for (
+            message
+        ) in messages:  # they are kept until they are acknowledged, and the records have their bytes
+            message.found = message.value = None
         self._put(generation, records, lambda: self._written(messages), links)
 
     def _record_of(self, message: "_Message") -> Record:

@@ -21,7 +21,9 @@ class KafkaConnection(BaseSettings):
             what it needs, an unknown name.
     """
 
-    model_config = SettingsConfigDict(env_prefix="TUPLI_KAFKA_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TUPLI_KAFKA_", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
 
     brokers: str = Field(description="host:port, separated by commas", min_length=1)
     security_protocol: SecurityProtocol = "PLAINTEXT"

@@ -25,7 +25,9 @@ class Commands(Protocol):
 class ReaderSettings(BaseSettings):
     """`TUPLI_CLICKHOUSE_READER_*`: the password of the reader's account, and its limits for one statement."""
 
-    model_config = SettingsConfigDict(env_prefix="TUPLI_CLICKHOUSE_READER_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TUPLI_CLICKHOUSE_READER_", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
 
     password: SecretStr = Field(min_length=12)
     max_seconds: int = Field(default=3_600, gt=0, description="also those in which a stream's reader is slow")

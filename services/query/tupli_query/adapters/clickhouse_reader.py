@@ -32,7 +32,9 @@ _TROUBLE: Final = (ClickHouseError, HTTPError, OSError, pa.ArrowException)
 class ClickHouseConnection(BaseSettings):
     """`TUPLI_CLICKHOUSE_*`: the server, and the reader's account on it."""
 
-    model_config = SettingsConfigDict(env_prefix="TUPLI_CLICKHOUSE_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TUPLI_CLICKHOUSE_", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
 
     host: str = Field(min_length=1)
     port: int = Field(default=8123, gt=0, lt=65_536)

@@ -7,7 +7,8 @@ from typing import Any, Final
 from tupli_query.core.headers import HEADER_PORTION_BYTES, header_size
 from tupli_query.core.step_statements import PageEpisode
 
-MAX_PAGE_EPISODES: Final = 4_096
+MAX_PAGE_EPISODES: Final = 2_048
+"""Their ids are a parameter, 33 characters each; over HTTP ClickHouse takes 128 KiB (`http_max_field_value_size`)."""
 MAX_PAGE_ROWS: Final = 1_048_576
 """A page costs its statement some 15 ms before the first row; rows that are passed on take no memory."""
 
