@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ import orjson
 import pyarrow as pa
 
 from support.filter_oracle import Episode, Row
+from support.migrated import migrated
 from tupli_query.core.sql import CompiledQuery
 from tupli_schemas.ids import LOCAL_SUBJECT, stream_of
 from tupli_schemas.index import index_one
@@ -51,14 +51,7 @@ class FilterStore:
         connect: Any = chdb.connect  # with types or without: see `tupli_query.adapters.chdb_reader`
         self._reader: Any = connect(str(path))
         self.database = generation_database(generation)
-        self._client.command(f"CREATE DATABASE IF NOT EXISTS {self.database}")
-        for migration in sorted(
-            files("tupli_schemas").joinpath("clickhouse").iterdir(), key=lambda p: p.name
-        ):
-            text = "\n".join(line for line in migration.read_text().splitlines() if not line.startswith("--"))
-            for statement in filter(str.strip, text.split(";")):
-                if "{control}" not in statement:
-                    self._client.command(statement.format(database=self.database))
+        migrated(self._client, self.database, "generation")
 
     def close(self) -> None:
         """Close both connections."""

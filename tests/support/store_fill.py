@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +13,7 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
+from support.migrated import migrated
 from tupli_schemas.ids import LOCAL_SUBJECT, episode_id, id_text, make_id
 from tupli_schemas.steps import Cell, Layout, Leaf, StepSchema, as_cells
 from tupli_schemas.tables import CONTROL_DATABASE, INSERT_SETTINGS, generation_database, step_table_ddl
@@ -105,15 +105,8 @@ class StoreFill:
         self.database = generation_database(generation)
         self._offset = 0
         self._merges = merges
-        for name in (CONTROL_DATABASE, self.database):
-            self._client.command(f"CREATE DATABASE IF NOT EXISTS {name}")
-        for migration in sorted(
-            files("tupli_schemas").joinpath("clickhouse").iterdir(), key=lambda p: p.name
-        ):
-            for statement in migration.read_text().split(";"):
-                lines = [line for line in statement.splitlines() if not line.startswith("--")]
-                if text := "\n".join(lines).strip():
-                    self._client.command(text.format(control=CONTROL_DATABASE, database=self.database))
+        migrated(self._client, CONTROL_DATABASE, "control")
+        migrated(self._client, self.database, "generation")
         self.serve(generation)
 
     def __enter__(self) -> Self:
