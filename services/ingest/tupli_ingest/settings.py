@@ -42,7 +42,7 @@ class IngestSettings(BaseSettings):
     block_bytes: int = Field(default=8 * 1024 * 1024, gt=0)
     block_rows: int = Field(default=200_000, gt=0)
     worker_block_bytes: int = Field(
-        default=16 * 1024 * 1024,
+        default=32 * 1024 * 1024,
         gt=0,
         description="events of a worker's block where so much waits; as much again may wait meanwhile",
     )
