@@ -166,6 +166,24 @@ def test_a_revoked_key_counts_for_what_was_appended_before(deployment: Deploymen
         keys.verified(signer.token, (NOW_S + 30) * 1_000)
 
 
+@pytest.mark.parametrize("revoke", [False, True])
+def test_a_key_that_is_ended_twice_has_ended_the_first_time(
+    deployment: Deployment,
+    revoke: bool,  # noqa: FBT001 -- a case
+) -> None:
+    signer = deployment.signer(NOW_S + 5)
+    for now_s in (NOW_S, NOW_S + 60):
+        retire_key(deployment.keys, deployment.kid, now_s, revoke=revoke)
+    with pytest.raises(GrantRefused, match="revoked" if revoke else "retired"):
+        GrantKeys(deployment.keys).verified(signer.token, (NOW_S + 30) * 1_000)
+
+
+def test_a_private_key_is_not_written_where_the_public_ones_are(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileError, match="two files"):
+        new_key(tmp_path / "one.json", tmp_path / "one.json", issuer="i")
+    assert not (tmp_path / "one.json").exists()
+
+
 def test_keys_that_are_added_count_at_once_and_a_damaged_file_changes_nothing(
     deployment: Deployment, tmp_path: Path
 ) -> None:

@@ -36,10 +36,12 @@ def new_key(private: Path, public: Path, *, issuer: str) -> str:
     """Make a signing key, and add what verifies it to the set of keys; gives its id.
 
     Raises:
-        KeyFileError: There is a file in the place of the private key, or the set is damaged.
+        KeyFileError: There is a file in the place of the private key, it is the set itself, or the set is damaged.
     """
     if private.exists():
         raise KeyFileError(f"{private} is there already")
+    if private.resolve() == public.resolve():
+        raise KeyFileError("the private key and the set of public keys are two files")
     keys = _read_set(public)
     key = ECKey.generate_key(CURVE)
     named = {"kid": key.thumbprint(), "iss": issuer}
@@ -52,6 +54,8 @@ def new_key(private: Path, public: Path, *, issuer: str) -> str:
 def retire_key(public: Path, kid: str, now_s: int, *, revoke: bool = False) -> None:
     """Note in the set that a key signs no more; with `revoke`, that nothing is taken by its grants any more.
 
+    The first time that was noted counts, however often it is asked for.
+
     Raises:
         KeyFileError: The set has no such key.
     """
@@ -59,7 +63,7 @@ def retire_key(public: Path, kid: str, now_s: int, *, revoke: bool = False) -> N
     found = [key for key in keys if key.get("kid") == kid]
     if not found:
         raise KeyFileError(f"{public} has no key {kid}")
-    found[0]["revoked_at" if revoke else "retired_at"] = now_s
+    found[0].setdefault("revoked_at" if revoke else "retired_at", now_s)  # what was judged by it stays so
     _write(public, _json({"keys": keys}), mode=0o644)
 
 
