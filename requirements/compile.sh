@@ -13,5 +13,5 @@ compile base pyproject.toml
 compile server pyproject.toml --extra server --extra kafka --extra otel
 compile dev pyproject.toml --extra server --extra kafka --extra direct --extra otel --group dev
 compile uv requirements/uv.in
-compile gymnasium-1.0 pyproject.toml --extra server --group dev --override requirements/gymnasium-1.0.in
+compile gymnasium-1.0 pyproject.toml --extra server --extra direct --group dev --override requirements/gymnasium-1.0.in
 compile peers requirements/peers.in
