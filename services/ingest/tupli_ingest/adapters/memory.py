@@ -149,7 +149,7 @@ class MemoryStore:
         """The keys of a benchmark's episodes, or of these episodes."""
         return [
             EpisodeKey(row["benchmark"], row["owner"], row["episode"], row["layout"])
-            for row in self._rows["episodes"].values()
+            for row in list(self._rows["episodes"].values())  # another thread may write meanwhile
             if row["benchmark"] == benchmark or row["episode"] in ids
         ]
 
