@@ -84,7 +84,6 @@ class DirectDecoder:
             return _refusal(record, "invalid_event", f"cannot be checked ({type(error).__name__})")
 
     def _judged(self, record: Record) -> Item:
-        _check_key(record.key)
         appended_ms = record.envelope.received_at
         if appended_ms < 0:
             raise _Refused("grant_refused", "the topic's timestamps are not the brokers' (LogAppendTime)")
@@ -95,6 +94,7 @@ class DirectDecoder:
             raise _Refused("no_grant", error.reason) from error
         except GrantRefused as error:
             raise _Refused("grant_refused", str(error)) from error
+        _check_key(record.key)
         if not grant.is_signature(sealed.signature, sealed.signed_by(record.key)):
             raise _Refused("bad_signature", "the signature is not that of the grant's key")
         self._check_partition(record)
