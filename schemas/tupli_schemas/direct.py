@@ -14,6 +14,7 @@ The positions of these records are stored beside those of the episodes' topic. T
 from `DIRECT_PARTITIONS` there; no topic of Kafka has so many.
 """
 
+import base64
 import hashlib
 import struct
 from collections.abc import Sequence
@@ -137,6 +138,15 @@ def tree_of(leaves: Sequence[bytes]) -> tuple[bytes, list[Way]]:
 
 def _node(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(_NODE + left + right).digest()
+
+
+def from_base64url(text: bytes) -> bytes:
+    """The bytes of base64url without padding (RFC 7515 section 2).
+
+    Raises:
+        ValueError: It is none.
+    """
+    return base64.b64decode(text + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
 def stored_partition(topic: str, partition: int) -> int:

@@ -27,6 +27,7 @@ from tupli_schemas.steps import Layout, StepSchema
 EPISODES_TOPIC: Final = "tupli.episodes.v1"
 DIRECT_TOPIC: Final = "tupli.direct.v1"
 """Sealed events of producers inside the cluster, which no gateway has seen; `direct` says how they travel."""
+STREAM_TOPICS: Final = (EPISODES_TOPIC, DIRECT_TOPIC)
 CATALOG_TOPIC: Final = "tupli.catalog.v1"
 DEAD_LETTERS_TOPIC: Final = "tupli.dead-letters.v1"
 

@@ -35,7 +35,7 @@ from tupli_ingest.core.pipeline import Pipeline
 from tupli_ingest.core.ports import DeadLetter, EpisodeStore
 from tupli_ingest.processing.dead_letter_limit import DeadLetterLimit
 from tupli_ingest.processing.processor import BlockLimits, Engine
-from tupli_schemas.events import DIRECT_TOPIC, EPISODES_TOPIC
+from tupli_schemas.events import DIRECT_TOPIC, EPISODES_TOPIC, STREAM_TOPICS
 from tupli_schemas.tables import generation_database
 
 PATIENCE_SECONDS = 300.0
@@ -178,7 +178,7 @@ class Cluster:
         return [
             reader.end(topic) - reader.checkpoint(group, topic)
             for reader in self.readers
-            for topic in (EPISODES_TOPIC, DIRECT_TOPIC)
+            for topic in STREAM_TOPICS
         ]
 
     def settled(self, generation: int = 1, seconds: float = PATIENCE_SECONDS) -> None:

@@ -1,6 +1,5 @@
 """A recorder's grant: the token that lets it write straight to Kafka, and the key that proves it is the one."""
 
-import base64
 import json
 import os
 import stat
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tupli.errors import AuthError, InvalidInput, TupliError
-from tupli_schemas.direct import SIGNATURE_BYTES
+from tupli_schemas.direct import SIGNATURE_BYTES, from_base64url
 from tupli_schemas.errors import InvalidId
 from tupli_schemas.ids import parse_id
 
@@ -109,7 +108,7 @@ def _version_of(path: Path) -> tuple[int, ...]:
 
 def _grant_of(found: dict[str, Any]) -> RecorderGrant:
     token = found["token"].encode("ascii")
-    claims = json.loads(_decoded(token.split(b".")[1]))
+    claims = json.loads(from_base64url(token.split(b".")[1]))
     try:
         stream = None if claims.get("stream") is None else parse_id(claims["stream"])
         subject, benchmark = parse_id(claims["sub"]), parse_id(claims["benchmark"])
@@ -139,7 +138,7 @@ def _signer(key: dict[str, Any]) -> Callable[[bytes], bytes]:
         raise TupliError(INSTALL) from error
     if (key["kty"], key["crv"]) != ("EC", "P-256"):
         raise ValueError("its key is none of P-256")
-    x, y, d = (int.from_bytes(_decoded(key[name].encode()), "big") for name in ("x", "y", "d"))
+    x, y, d = (int.from_bytes(from_base64url(key[name].encode()), "big") for name in ("x", "y", "d"))
     public = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1())
     private = ec.EllipticCurvePrivateNumbers(d, public).private_key()
     algorithm, half = ec.ECDSA(hashes.SHA256()), SIGNATURE_BYTES // 2
@@ -149,8 +148,3 @@ def _signer(key: dict[str, Any]) -> Callable[[bytes], bytes]:
         return r.to_bytes(half, "big") + s.to_bytes(half, "big")
 
     return sign
-
-
-def _decoded(text: bytes) -> bytes:
-    """The bytes of base64url without padding."""
-    return base64.b64decode(text + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tupli_ingest.adapters.sqlite_log import SqliteLog
+from tupli_ingest.core.meters import Reading
 from tupli_ingest.core.plan import Plan
-from tupli_ingest.observing import Observed, Reading
+from tupli_ingest.observing import Observed
 from tupli_ingest.processing.open_streams import OpenStreams
 from tupli_ingest.processing.processor import Processor
 from tupli_ingest.processing.projector import Projector

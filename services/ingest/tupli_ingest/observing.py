@@ -1,13 +1,13 @@
 """What a process counts and traces, as its settings ask: put together once, handed to all of its parts."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
 from tupli_ingest.core.errors import NotInstalled
-from tupli_ingest.core.meters import NO_METER, Meter
+from tupli_ingest.core.meters import NO_METER, Meter, Reading
 from tupli_ingest.core.plan import Plan
 from tupli_ingest.core.tracing import NO_TRACER, Tracer
 from tupli_ingest.http.metrics import metrics_router
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from tupli_ingest.adapters.prometheus_metrics import PrometheusMetrics
 
 Number = Callable[[], float]
-Reading = Iterable[tuple[tuple[str, ...], float]]
-"""Values of a gauge by the values of its labels."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tupli_ingest.adapters.kafka_groups import GroupPosition, _check_topics
+from tupli_ingest.adapters.kafka_groups import GroupPosition
+from tupli_ingest.adapters.kafka_topics import partitions_in
 from tupli_ingest.core.errors import LogUnavailable
 
 
@@ -27,7 +28,7 @@ def test_a_group_has_passed_another(
 
 
 def test_a_topic_that_the_brokers_do_not_tell_is_no_empty_one() -> None:
-    _check_topics([{"topic": "t", "error_code": 0, "partitions": [{"partition": 0}]}])
+    assert partitions_in({"topic": "t", "error_code": 0, "partitions": [{"partition": 0}]}) == [0]
     for code in (29, 3, 0):
         with pytest.raises(LogUnavailable, match="topic t"):
-            _check_topics([{"topic": "t", "error_code": code, "partitions": []}])
+            partitions_in({"topic": "t", "error_code": code, "partitions": []})

@@ -107,7 +107,7 @@ def test_a_gauge_that_nobody_knows_is_refused() -> None:
 def test_a_scraper_that_asks_for_openmetrics_gets_it() -> None:
     body, media_type = told().render("application/openmetrics-text; version=1.0.0")
     assert media_type.startswith("application/openmetrics-text")
-    families = openmetrics.text_string_to_metric_families(body.decode())  # type: ignore[no-untyped-call]
+    families = openmetrics.text_string_to_metric_families(body.decode())  # type: ignore[no-untyped-call]  # it ships no types
     names = {family.name for family in families}
     assert {"tupli_accepted_steps", "tupli_lag_records"} <= names
 

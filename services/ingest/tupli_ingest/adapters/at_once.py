@@ -1,6 +1,5 @@
 """Awaiting what seldom waits, without a task for it."""
 
-import types
 from collections.abc import Awaitable, Coroutine, Generator
 from typing import Any, TypeVar
 
@@ -29,28 +28,19 @@ class Begun(Awaitable[T]):
             self.is_done, self.result = True, ended.value
 
     def __await__(self) -> Generator[Any, Any, T]:
-        """Wait for the rest, in whichever task awaits it; once, and only while it is not done."""
-        return _rest(self._coroutine, self._waits_for).__await__()
-
-
-async def _rest(coroutine: Coroutine[Any, Any, T], waits_for: Any) -> T:
-    return await _driven(coroutine, waits_for)
-
-
-@types.coroutine
-def _driven(coroutine: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
-    """What `await coroutine` does, from the first wait on (PEP 380)."""
-    while True:
-        try:
+        """What `await` does from the first wait on (PEP 380), in whichever task awaits it; once, while it is not done."""
+        coroutine, waits_for = self._coroutine, self._waits_for
+        while True:
             try:
-                answer = yield waits_for
-            except GeneratorExit:
-                coroutine.close()
-                raise
-            except BaseException as error:  # noqa: BLE001 -- a cancellation among others: the coroutine's to handle
-                waits_for = coroutine.throw(error)
-            else:
-                waits_for = coroutine.send(answer)
-        except StopIteration as ended:
-            result: T = ended.value
-            return result
+                try:
+                    answer = yield waits_for
+                except GeneratorExit:
+                    coroutine.close()
+                    raise
+                except BaseException as error:  # noqa: BLE001 -- a cancellation among others: the coroutine's to handle
+                    waits_for = coroutine.throw(error)
+                else:
+                    waits_for = coroutine.send(answer)
+            except StopIteration as ended:
+                result: T = ended.value
+                return result

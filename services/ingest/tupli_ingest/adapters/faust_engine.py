@@ -31,7 +31,7 @@ from tupli_ingest.adapters.kafka_reader import group_id, record_of
 from tupli_ingest.core.errors import Stopped
 from tupli_ingest.core.tracing import MAX_LINKS, TRACEPARENT
 from tupli_schemas.direct import stored_partition
-from tupli_schemas.events import DIRECT_TOPIC, EPISODES_TOPIC
+from tupli_schemas.events import EPISODES_TOPIC, STREAM_TOPICS
 from tupli_schemas.records import Record
 
 
@@ -91,7 +91,7 @@ class FaustEngine:
         self._is_tracing = is_tracing
         self._is_assigned = False
         self._on_end = on_end
-        self._topics = {connection.named(topic): topic for topic in (EPISODES_TOPIC, DIRECT_TOPIC)}
+        self._topics = {connection.named(topic): topic for topic in STREAM_TOPICS}
         self._limits = limits or GroupLimits()
         self._threads = ThreadPoolExecutor(1, "deliveries")
         self._log = structlog.get_logger("tupli_ingest.faust_engine")
@@ -195,9 +195,8 @@ class FaustEngine:
     def _put_messages(self, generation: int, messages: list["_Message"]) -> None:
         records = [self._record_of(message) for message in messages]
         links = _traceparents(messages) if self._is_tracing else ()
-        for (
-            message
-        ) in messages:  # they are kept until they are acknowledged, and the records have their bytes
+        # Messages are kept until they are acknowledged, and the records have their bytes.
+        for message in messages:
             message.found = message.value = None
         self._put(generation, records, lambda: self._written(messages), links)
 

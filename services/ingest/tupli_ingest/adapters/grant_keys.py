@@ -5,7 +5,6 @@ where to fetch one, a size. A key that signs no more stays in the file with `ret
 judged in a year as on the first day; `revoked_at` is for a key that somebody else may have.
 """
 
-import base64
 import binascii
 import json
 import os
@@ -26,7 +25,7 @@ from joserfc.jwk import ECKey
 
 from tupli_ingest.core.direct import Grant
 from tupli_ingest.core.errors import GrantRefused
-from tupli_schemas.direct import CLOCK_LEEWAY_S, GRANT_TYPE, MAX_GRANT_BYTES
+from tupli_schemas.direct import CLOCK_LEEWAY_S, GRANT_TYPE, MAX_GRANT_BYTES, from_base64url
 from tupli_schemas.errors import InvalidId
 from tupli_schemas.ids import is_direct, ordinal_of, parse_id
 
@@ -166,7 +165,7 @@ def _header_of(token: bytes) -> dict[str, str]:
     if len(token) > MAX_GRANT_BYTES or token.count(b".") != 2:
         raise GrantRefused("the grant is no JSON Web Token")
     try:
-        header = json.loads(decoded(token.partition(b".")[0]))
+        header = json.loads(from_base64url(token.partition(b".")[0]))
     except (ValueError, RecursionError) as error:
         raise GrantRefused("the grant's header is none") from error
     if not isinstance(header, dict) or header.keys() != HEADER:
@@ -231,17 +230,8 @@ class _Confirmation:
 def _confirmation(key: Any) -> _Confirmation:
     if not isinstance(key, dict) or (key.get("kty"), key.get("crv")) != ("EC", CURVE) or "d" in key:
         raise ValueError(f"its confirmation key is no public key of {CURVE}")
-    x, y = (int.from_bytes(decoded(str(key[name]).encode()), "big") for name in ("x", "y"))
+    x, y = (int.from_bytes(from_base64url(str(key[name]).encode()), "big") for name in ("x", "y"))
     return _Confirmation(ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key())
-
-
-def decoded(text: bytes) -> bytes:
-    """The bytes of base64url without padding (RFC 7515 section 2).
-
-    Raises:
-        ValueError: It is none.
-    """
-    return base64.b64decode(text + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
 def _time(members: dict[str, Any], name: str) -> int | None:

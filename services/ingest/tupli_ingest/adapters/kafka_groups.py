@@ -1,20 +1,18 @@
 """How far a consumer group is in the topics of streams, over all partitions, asked without joining it."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import for_code
 from aiokafka.structs import TopicPartition
 
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.adapters.kafka_log import translated
 from tupli_ingest.adapters.kafka_reader import group_id
+from tupli_ingest.adapters.kafka_topics import partitions_in
 from tupli_ingest.core.errors import LogUnavailable
 from tupli_schemas.direct import stored_partition
-from tupli_schemas.events import DIRECT_TOPIC, EPISODES_TOPIC
+from tupli_schemas.events import EPISODES_TOPIC, STREAM_TOPICS
 
 
 def group_of(generation: int) -> str:
@@ -61,7 +59,7 @@ class KafkaGroups:
             LogUnavailable: The brokers do not answer.
         """
         name = group_id(self._connection, group, EPISODES_TOPIC)
-        topics = {self._connection.named(topic): topic for topic in (EPISODES_TOPIC, DIRECT_TOPIC)}
+        topics = {self._connection.named(topic): topic for topic in STREAM_TOPICS}
         with translated():
             consumer = AIOKafkaConsumer(**self._connection.options(), enable_auto_commit=False)
             admin = AIOKafkaAdminClient(**self._connection.options())
@@ -69,10 +67,7 @@ class KafkaGroups:
                 await consumer.start()
                 await admin.start()
                 known = await admin.describe_topics(list(topics))
-                _check_topics(known)
-                places = [
-                    TopicPartition(of["topic"], one["partition"]) for of in known for one in of["partitions"]
-                ]
+                places = [TopicPartition(of["topic"], number) for of in known for number in partitions_in(of)]
                 ends = await consumer.end_offsets(places)
                 found = await admin.list_consumer_group_offsets(name)
                 (described,) = await admin.describe_consumer_groups([name])
@@ -85,17 +80,6 @@ class KafkaGroups:
 
         committed = {stored(at): max(offset.offset, 0) for at, offset in found.items() if at.topic in topics}
         return GroupPosition(committed, {stored(at): end for at, end in ends.items()}, _members(described))
-
-
-def _check_topics(known: Sequence[Mapping[str, Any]]) -> None:
-    """See to it that the brokers' answer has all partitions: one without them would look like a log that was lost.
-
-    Raises:
-        LogUnavailable: They cannot say for a topic.
-    """
-    for topic in known:
-        if topic["error_code"] or not topic["partitions"]:
-            raise LogUnavailable(f"topic {topic['topic']}: {for_code(topic['error_code']).__name__}")
 
 
 def _members(described: object) -> int:

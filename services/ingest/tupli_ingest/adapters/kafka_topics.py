@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
@@ -97,9 +97,21 @@ async def partitions_of(connection: KafkaConnection, topic: str) -> int:
         raise LogUnavailable(f"the brokers do not answer ({type(error).__name__}: {error})") from error
     finally:
         await admin.close()
-    if found["error_code"] or not found["partitions"]:
-        raise LogUnavailable(f"there is no topic {named}: `tupli admin create-topics` makes it")
-    return len(found["partitions"])
+    return len(partitions_in(found))
+
+
+def partitions_in(told: Mapping[str, Any]) -> list[int]:
+    """The partitions of a topic that brokers have described; an answer without them would look like a log that was lost.
+
+    Raises:
+        LogUnavailable: They cannot say.
+    """
+    if told["error_code"] or not told["partitions"]:
+        why = for_code(told["error_code"]).__name__
+        raise LogUnavailable(
+            f"topic {told['topic']}: {why}; `tupli admin create-topics` makes it where it is missing"
+        )
+    return [one["partition"] for one in told["partitions"]]
 
 
 def partitioner(partitions: int) -> Callable[[bytes], int]:

@@ -13,11 +13,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
-from tupli_ingest.core.meters import BlockFigures
+from tupli_ingest.core.meters import BlockFigures, Reading
 from tupli_schemas.problems import CODES
-
-Reading = Iterable[tuple[tuple[str, ...], float]]
-"""Values by the values of the labels."""
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _ROWS: Final = (1, 10, 100, 1_000, 5_000, 10_000, 25_000, 50_000, 100_000, 200_000, 500_000)

@@ -4,8 +4,12 @@ Parts count once a request, a statement or a block, never once a row. What can b
 bytes in flight, open streams) is no part of this: the composition root hands out how it is read.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
+
+Reading = Iterable[tuple[tuple[str, ...], float]]
+"""Values of a gauge by the values of its labels."""
 
 
 @dataclass(frozen=True, slots=True)

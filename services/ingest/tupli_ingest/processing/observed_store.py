@@ -1,23 +1,24 @@
 """A store that tells how long it takes to keep rows, and how many streams are open."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 import pyarrow as pa
 
 from tupli_ingest.core.meters import Meter
-from tupli_ingest.core.ports import EpisodeKey, EpisodeStore, Row, StoredStream, Table
+from tupli_ingest.core.ports import EpisodeStore, Row, Table
 from tupli_ingest.core.tracing import Tracer
 from tupli_ingest.processing.open_streams import OpenStreams
+from tupli_ingest.processing.store_around import StoreAround
 from tupli_schemas.steps import Layout
 
 STEPS: Final = "steps"
 """What all step tables count as: their names follow the variety of users' environments."""
 
 
-class ObservedStore:
+class ObservedStore(StoreAround):
     """`EpisodeStore` around another one. Writes that fail are no latency: whoever tries again counts them."""
 
     def __init__(
@@ -28,7 +29,7 @@ class ObservedStore:
         *,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._store = store
+        super().__init__(store)
         self._meter = meter
         self._tracer = tracer
         self._clock = clock
@@ -37,38 +38,16 @@ class ObservedStore:
     def write_steps(self, layout: Layout, rows: pa.RecordBatch) -> None:
         """See `EpisodeStore.write_steps`."""
         with self._write(STEPS, rows.num_rows):
-            self._store.write_steps(layout, rows)
+            super().write_steps(layout, rows)
 
     def write_rows(self, table: Table, rows: Sequence[Row]) -> None:
         """See `EpisodeStore.write_rows`."""
         if not rows:
             return
         with self._write(table, len(rows)):
-            self._store.write_rows(table, rows)
+            super().write_rows(table, rows)
         if table == "streams":
             self.open_streams.note(rows)
-
-    def load_streams(
-        self, wanted: Mapping[bytes, Collection[int] | None], *, columns: Sequence[str] = ()
-    ) -> dict[bytes, StoredStream]:
-        """See `EpisodeStore.load_streams`."""
-        return self._store.load_streams(wanted, columns=columns)
-
-    def read_steps(self, key: EpisodeKey, ranges: Sequence[tuple[int, int]]) -> Iterator[pa.RecordBatch]:
-        """See `EpisodeStore.read_steps`."""
-        return self._store.read_steps(key, ranges)
-
-    def find_episodes(self, *, benchmark: bytes | None = None, ids: Sequence[bytes] = ()) -> list[EpisodeKey]:
-        """See `EpisodeStore.find_episodes`."""
-        return self._store.find_episodes(benchmark=benchmark, ids=ids)
-
-    def erase(self, episodes: Sequence[EpisodeKey]) -> None:
-        """See `EpisodeStore.erase`."""
-        self._store.erase(episodes)
-
-    def probe(self) -> None:
-        """See `EpisodeStore.probe`."""
-        self._store.probe()
 
     @contextmanager
     def _write(self, table: str, rows: int) -> Iterator[None]:

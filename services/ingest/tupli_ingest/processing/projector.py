@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Final
 
 from tupli_ingest.core.catalog import Catalog, Erasure, Outcome, Verdict
 from tupli_ingest.core.errors import LogUnavailable
@@ -18,6 +18,7 @@ from tupli_ingest.core.ports import (
     Row,
     Table,
 )
+from tupli_ingest.processing.dead_letter_limit import DeadLetterLimit
 from tupli_ingest.processing.eraser import erase_deleted
 from tupli_ingest.processing.worker import Worker
 from tupli_schemas.events import CATALOG_TOPIC
@@ -25,18 +26,6 @@ from tupli_schemas.records import Record
 
 READ_BYTES: Final = 4 * 1024 * 1024
 WAIT_S: Final = 0.2
-
-
-class BlockLimit(Protocol):
-    """What the limit on dead letters must know: how many records they are among."""
-
-    def processed(self, records: int) -> None:
-        """So many records belong to the block whose letters come next."""
-        ...
-
-    def written(self) -> None:
-        """The block is over; letters of it were counted before."""
-        ...
 
 
 OnDeleted = Callable[[list[Erasure]], None]
@@ -58,7 +47,7 @@ class Projector(Worker):
         generation: int,
         *,
         retry_max_s: float,
-        limit: BlockLimit | None = None,
+        limit: DeadLetterLimit | None = None,
     ) -> None:
         super().__init__("projector", retry_max_s=retry_max_s)
         self._limit = limit
