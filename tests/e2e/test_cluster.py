@@ -13,7 +13,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from support.cluster import Cluster, cluster
-from support.ingest_sender import Load, create_benchmark
+from support.ingest_sender import Load
 from support.ingest_service import eventually
 from support.ingest_streams import LAYOUT, OTHER_SUBJECT, STREAM, StreamOfItems, new_record
 from tupli_ingest.adapters.kafka_reader import ThreadLog
@@ -24,13 +24,6 @@ from tupli_schemas.events import EPISODES_TOPIC
 def grown(tmp_path: Path) -> Iterator[Cluster]:
     with cluster(tmp_path) as made:
         yield made
-
-
-@pytest.fixture
-def url(grown: Cluster) -> str:
-    url = grown.gateway()
-    create_benchmark(url)
-    return url
 
 
 @pytest.mark.faults

@@ -13,7 +13,7 @@ from support.broker_proxy import COORDINATOR, BrokerProxy
 from support.cluster import Cluster, Process, cluster
 from support.ingest_sender import Answer, Load, create_benchmark
 from support.ingest_service import eventually
-from support.kafka_broker import Broker, own_broker
+from support.kafka_broker import Broker
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1_800)]
 
@@ -23,21 +23,6 @@ ON_ITS_WAY_SECONDS = 1.0
 """An answer that was on its way when the broker ended may come so much later."""
 REQUEST_SECONDS = 10.0
 SESSION_SECONDS = 15.0
-
-
-@pytest.fixture
-def proxy() -> Iterator[BrokerProxy]:
-    with BrokerProxy() as made:
-        yield made
-
-
-@pytest.fixture
-def broker(tmp_path: Path, proxy: BrokerProxy) -> Iterator[Broker]:
-    folder = tmp_path / "broker"
-    folder.mkdir()
-    with own_broker(folder, behind=proxy.port) as made:
-        proxy.broker_port = made.behind_port
-        yield made
 
 
 @pytest.fixture

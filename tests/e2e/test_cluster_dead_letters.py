@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from support.cluster import Cluster, cluster
-from support.ingest_sender import create_benchmark
-from support.ingest_service import EVENTS, eventually
+from support.ingest_sender import create_benchmark, send_events
+from support.ingest_service import eventually
 from support.ingest_streams import (
     BENCHMARK,
     LAYOUT,
@@ -22,18 +22,11 @@ from support.ingest_streams import (
     started,
 )
 from tupli_ingest.adapters.kafka_reader import ThreadLog
-from tupli_schemas.events import EPISODES_TOPIC, Event, encode_event
-from tupli_schemas.framing import Kind, encode_frame
+from tupli_schemas.events import EPISODES_TOPIC, Event
 from tupli_schemas.ids import make_id
 from tupli_schemas.steps import Cell, Leaf, StepSchema
 
 WIDE = StepSchema(observation=(Leaf("", Cell("f8", (3,))),), action=(Leaf("", Cell("i8")),))
-
-
-def send(url: str, events: list[Event]) -> None:
-    body = b"".join(encode_frame(Kind.EVENT, encode_event(event)) for event in events)
-    answer = httpx.post(f"{url}/ingest/v1/events", content=body, headers=EVENTS, trust_env=False, timeout=30)
-    assert answer.status_code == 200, answer.text
 
 
 def wide_stream(number: int) -> list[Event]:
@@ -65,10 +58,10 @@ def test_letters_of_all_partitions_are_told_and_replayed(tmp_path: Path) -> None
         worker = grown.worker()
         narrow = StreamOfItems().episode(1, 20)
         assert (narrow.layout, SCHEMA.layout, BENCHMARK) == (LAYOUT, LAYOUT, BENCHMARK)
-        send(url, narrow.events(cut=10))
+        send_events(url, narrow.events(cut=10))
         grown.settled()
         for number in range(1, 7):
-            send(url, wide_stream(number))
+            send_events(url, wide_stream(number))
         log = ThreadLog(grown.kafka)
         log.append_now(EPISODES_TOPIC, [new_record(narrow.events()[0], subject=OTHER_SUBJECT)])
         log.close()

@@ -12,10 +12,10 @@ import pytest
 
 from support.broker_proxy import OFFSET_COMMIT, BrokerProxy
 from support.cluster import Cluster, Process, cluster
-from support.ingest_sender import Load, create_benchmark
+from support.ingest_sender import Load
 from support.ingest_service import eventually
 from support.ingest_streams import LAYOUT
-from support.kafka_broker import Broker, own_broker
+from support.kafka_broker import Broker
 from support.nursery import nursery
 from tupli_ingest.adapters.kafka_groups import group_of
 from tupli_schemas.tables import generation_database
@@ -28,34 +28,12 @@ DATABASE = generation_database(1)
 
 
 @pytest.fixture
-def proxy() -> Iterator[BrokerProxy]:
-    with BrokerProxy() as made:
-        yield made
-
-
-@pytest.fixture
-def broker(tmp_path: Path, proxy: BrokerProxy) -> Iterator[Broker]:
-    folder = tmp_path / "broker"
-    folder.mkdir()
-    with own_broker(folder, behind=proxy.port) as made:
-        proxy.broker_port = made.behind_port
-        yield made
-
-
-@pytest.fixture
 def grown(tmp_path: Path, broker: Broker) -> Iterator[Cluster]:
     """Its workers are loaded already when they are started."""
     with nursery() as loaded, cluster(tmp_path, broker=broker.bootstrap) as made:
         made.nursery = loaded
         made.more["TUPLI_INGEST_GROUP_SESSION_S"] = "6"
         yield made
-
-
-@pytest.fixture
-def url(grown: Cluster) -> str:
-    url = grown.gateway()
-    create_benchmark(url)
-    return url
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,14 @@ import httpx
 import pytest
 
 from support.cluster import Cluster, Process, cluster
-from support.ingest_sender import create_benchmark
-from support.ingest_service import EVENTS, eventually
+from support.ingest_sender import create_benchmark, post_events
+from support.ingest_service import eventually
 from support.ingest_streams import LAYOUT, OTHER_SUBJECT, StreamOfItems, new_record
 from support.metrics import Figures, faults_of_names, scrape
 from support.otlp_receiver import OtlpReceiver, otlp_receiver
 from support.server_process import free_port
 from tupli_ingest.adapters.kafka_reader import ThreadLog
 from tupli_schemas.events import EPISODES_TOPIC, Event, encode_event
-from tupli_schemas.framing import Kind, encode_frame
 from tupli_schemas.ids import make_id
 from tupli_schemas.records import RawRecord
 
@@ -40,13 +39,6 @@ def stream_of(number: int, *, end: bool = True) -> list[Event]:
     """Two episodes of 40 and 25 steps."""
     stream = StreamOfItems(make_id(1_700_000_000_000 + number, number))
     return stream.episode(1, 40).episode(2, 25, end=end).events(cut=10)
-
-
-def send(url: str, events: list[Event], **headers: str) -> httpx.Response:
-    body = b"".join(encode_frame(Kind.EVENT, encode_event(event)) for event in events)
-    return httpx.post(
-        f"{url}/ingest/v1/events", content=body, headers=EVENTS | headers, trust_env=False, timeout=30
-    )
 
 
 def started_worker(grown: Cluster) -> tuple[Process, str]:
@@ -86,8 +78,8 @@ def test_the_figures_are_those_of_what_was_sent(grown: Cluster) -> None:
     _, worker = started_worker(grown)
     requests = [stream_of(number, end=number > 1) for number in range(1, 6)]
     for request in requests:
-        assert send(url, request).status_code == 200
-    assert send(url, requests[0][1:2] + requests[0][:1]).status_code == 422
+        assert post_events(url, request).status_code == 200
+    assert post_events(url, requests[0][1:2] + requests[0][:1]).status_code == 422
     events = [event for request in requests for event in request]
 
     found = scrape(url)
@@ -122,7 +114,7 @@ def test_the_figures_are_those_of_what_was_sent(grown: Cluster) -> None:
     assert found.sum("tupli_dead_letters_total", code="foreign_owner") == 1
     assert found.sum("tupli_dead_letters_total") == len(grown.dead_letters())
 
-    assert send(url, rest_of(requests[0])).status_code == 200
+    assert post_events(url, rest_of(requests[0])).status_code == 200
     assert settled(worker, len(events) + 4 + 2).each("tupli_open_streams") == [0]
 
 
@@ -160,7 +152,7 @@ def test_a_worker_is_ready_when_its_group_and_its_store_have_answered_and_ends_w
     eventually(lambda: why_not_ready(worker) == {}, seconds=30)
 
     grown.clickhouse.fault(kind="hang", seconds=30)
-    assert send(url, stream_of(1)).status_code == 200
+    assert post_events(url, stream_of(1)).status_code == 200
     eventually(lambda: "has not answered" in (why_not_ready(worker) or {}).get("store", ""), seconds=30)
     begun = time.monotonic()
     assert httpx.get(f"{worker}/livez", trust_env=False, timeout=5).status_code == 200
@@ -192,8 +184,8 @@ def test_a_request_is_followed_from_its_caller_to_the_block_that_it_became_part_
         worker, address = started_worker(grown)
         events = stream_of(1)
         place = {"traceparent": f"00-{TRACE}-{CALLER}-01", "x-request-id": "mine-1"}
-        assert send(url, events, **place).status_code == 200
-        assert send(url, events[1:2] + events[:1]).status_code == 422
+        assert post_events(url, events, **place).status_code == 200
+        assert post_events(url, events[1:2] + events[:1]).status_code == 422
         settled(address, len(events))
         assert worker.end() == 0
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from support.cluster import Cluster, cluster
-from support.ingest_sender import Load, create_benchmark
+from support.ingest_sender import Load
 from support.ingest_service import eventually
 from support.ingest_streams import LAYOUT
 from tupli_ingest.adapters.clickhouse_client import ClickHouseClient
@@ -25,13 +25,6 @@ def grown(tmp_path: Path) -> Iterator[Cluster]:
     more = {"TUPLI_INGEST_CATCHUP_PAUSE_RECORDS": "500", "TUPLI_INGEST_OLD_GENERATION_GRACE_S": "3"}
     with cluster(tmp_path, partitions=4, **more) as made:
         yield made
-
-
-@pytest.fixture
-def url(grown: Cluster) -> str:
-    url = grown.gateway()
-    create_benchmark(url)
-    return url
 
 
 class Control:

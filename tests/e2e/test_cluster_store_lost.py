@@ -10,7 +10,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from support.cluster import Cluster, Process, cluster
-from support.ingest_sender import EPISODE_STEPS, Load, create_benchmark, send_events
+from support.ingest_sender import EPISODE_STEPS, Load, send_events
 from support.ingest_service import eventually
 from support.ingest_streams import LAYOUT, StreamOfItems
 from tupli_ingest.adapters.clickhouse_client import ClickHouseClient
@@ -25,13 +25,6 @@ TOPICS = (EPISODES_TOPIC, DIRECT_TOPIC, CATALOG_TOPIC, DEAD_LETTERS_TOPIC)
 def grown(tmp_path: Path) -> Iterator[Cluster]:
     with cluster(tmp_path, TUPLI_INGEST_CATCHUP_PAUSE_RECORDS="500") as made:
         yield made
-
-
-@pytest.fixture
-def url(grown: Cluster) -> str:
-    url = grown.gateway()
-    create_benchmark(url)
-    return url
 
 
 def lose_the_store(grown: Cluster) -> None:

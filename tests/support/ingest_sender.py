@@ -125,8 +125,15 @@ def create_benchmark(url: str) -> None:
     assert answer.status_code == 200, answer.text
 
 
+def post_events(url: str, events: Sequence[Event], **headers: str) -> httpx.Response:
+    """One request."""
+    body = b"".join(encode_frame(Kind.EVENT, encode_event(event)) for event in events)
+    return httpx.post(
+        f"{url}/ingest/v1/events", content=body, headers=EVENTS | headers, trust_env=False, timeout=30
+    )
+
+
 def send_events(url: str, events: Sequence[Event]) -> None:
     """One request, which must be accepted."""
-    body = b"".join(encode_frame(Kind.EVENT, encode_event(event)) for event in events)
-    answer = httpx.post(f"{url}/ingest/v1/events", content=body, headers=EVENTS, trust_env=False, timeout=30)
+    answer = post_events(url, events)
     assert answer.status_code == 200, answer.text
