@@ -4,9 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import structlog
-from structlog.testing import capture_logs
-
+from support.logged import logged
 from tupli_ingest.core.errors import LogFull, LogUnavailable, StoreUnavailable, TooManyDeadLetters
 from tupli_ingest.processing.worker import Worker
 
@@ -64,12 +62,9 @@ def test_a_round_that_finds_something_away_is_repeated() -> None:
 
 
 def test_trouble_is_logged_once_and_its_end_too() -> None:
-    chosen = structlog.get_config()
-    structlog.reset_defaults()  # other tests have chosen a level
     worker = Rounds(away(4, LogUnavailable("gone")))
-    with capture_logs() as lines, running(worker):
+    with logged() as lines, running(worker):
         until(lambda: worker.done == 1 and not worker.trouble)
-    structlog.configure(**chosen)
     assert [line["event"] for line in lines] == ["trying again", "goes on"]
 
 

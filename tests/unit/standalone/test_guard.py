@@ -1,15 +1,13 @@
 """The loopback guard: programs of this machine pass, web pages of others do not."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import orjson
 import pytest
-import structlog
 from starlette.types import Message, Receive, Scope, Send
-from structlog.testing import capture_logs
 
+from support.logged import logged
 from tupli_standalone.edge import Edge
 from tupli_standalone.guard import LoopbackGuard, is_loopback_host, is_own_origin
 from tupli_standalone.settings import RefusedSetting, Settings
@@ -110,18 +108,8 @@ def test_requests_are_judged_by_host_and_origin(headers: tuple[tuple[str, str], 
     assert echo.paths == (["/x"] if status == 200 else [])
 
 
-@pytest.fixture
-def every_line() -> Iterator[None]:
-    """Logging as it is before a process chooses a level: other tests have."""
-    chosen = structlog.get_config()
-    structlog.reset_defaults()
-    yield
-    structlog.configure(**chosen)
-
-
-@pytest.mark.usefixtures("every_line")
 def test_refusals_carry_their_request_id_and_are_logged() -> None:
-    with capture_logs() as lines:
+    with logged() as lines:
         start, body = answer(LoopbackGuard(Echo()), "/x", (("host", "evil.example"), ("x-request-id", "r-7")))
     headers = dict(start["headers"])
     assert (headers[b"x-request-id"], headers[b"x-content-type-options"]) == (b"r-7", b"nosniff")
