@@ -52,6 +52,17 @@ def _unit_tests_do_no_io(request: pytest.FixtureRequest) -> Iterator[None]:
     assert not attempts, f"a unit test did I/O: {attempts}"
 
 
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """A test that runs a command here chooses where its process logs: not for the tests that follow.
+
+    Their output would go to what stood for stderr then, and is closed.
+    """
+    yield
+    if structlog := sys.modules.get("structlog"):  # servers have it, the light client does not
+        structlog.reset_defaults()
+
+
 @pytest.fixture
 def free_port() -> int:
     """A port of the loopback interface that was free a moment ago."""

@@ -209,3 +209,24 @@ def test_what_is_said_of_steps_after_a_failed_reset_is_not_the_episodes_before(
         env.discard_episode()
     (run,) = recorded_runs(transport.events)
     assert [(event.metadata, event.discarded) for event in run.amended] == [({"robot": "stuck"}, False)]
+
+
+def test_what_is_said_of_a_slot_whose_reset_failed_is_not_its_episode_before_when_another_was_reset(
+    transport: FakeTransport, tmp_path: Path
+) -> None:
+    """The other slot's reset is made: steps could take the short way again."""
+    envs, robots = made(AutoresetMode.DISABLED)
+    with record(envs, "robot", transport=transport, spool_dir=tmp_path) as env:
+        env.reset()
+        env.step(np.zeros(2, np.int64))
+        robots[0].error = TimeoutError()
+        with pytest.raises(TimeoutError):
+            env.reset(options={"reset_mask": np.array([True, False])})
+        env.reset(options={"reset_mask": np.array([False, True])})
+        assert heard(lambda: env.step(np.zeros(2, np.int64))) == [RESET_FAILED]
+        assert heard(lambda: env.annotate(0, robot="free")) == [NO_SUBJECT]
+        env.discard_episode(0)
+    runs = recorded_runs(transport.events)
+    assert [run.end.reason for run in runs if run.end is not None] == ["reset", "reset", "closed"]
+    assert [run.amended for run in runs] == [[], [], []]
+    assert not any(run.end.discarded for run in runs if run.end is not None)

@@ -511,7 +511,7 @@ class VectorStream(RecordingStream):
 
     def _ready(self) -> None:
         room = self.writer.row + self.slots < self.writer.limit
-        quiet = not self.extra and not self._ended.any()
+        quiet = not self.extra and not self._resetting and not self._ended.any()
         self.state = RUN if self.short_way and room and quiet else CAREFUL
 
 

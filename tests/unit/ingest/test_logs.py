@@ -1,20 +1,12 @@
 """What others log through the standard library comes out as our lines."""
 
 import logging
-from collections.abc import Iterator
 
 import orjson
 import pytest
 import structlog
 
 from tupli_ingest.logs import adopt_standard_logging, configure_logging, request_id, trace_id
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    before = structlog.get_config()
-    yield
-    structlog.configure(**before)
 
 
 def test_lines_of_the_standard_library_are_ours_without_their_colours(

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
+from structlog.testing import capture_logs
 
-from support.logged import logged
 from support.meters import KeptMeter, KeptTracer
 from tupli_ingest.app import framed_app
 from tupli_ingest.core.errors import StoreUnavailable
@@ -63,7 +63,7 @@ class World:
 )
 def test_a_refused_request_is_counted_by_its_problem_and_its_line_says_it(path: str, code: str) -> None:
     world = World()
-    with logged() as lines:
+    with capture_logs() as lines:
         assert world.ask(path).json()["code"] == code
     assert world.meter.codes == {code: 1}
     (line,) = [line for line in lines if line["event"] == "request"]
@@ -72,7 +72,7 @@ def test_a_refused_request_is_counted_by_its_problem_and_its_line_says_it(path: 
 
 def test_what_was_answered_is_no_refusal() -> None:
     world = World()
-    with logged() as lines:
+    with capture_logs() as lines:
         assert world.ask("/things/any").status_code == 200
     assert world.meter.codes == {}
     assert "code" not in lines[0]
@@ -80,7 +80,7 @@ def test_what_was_answered_is_no_refusal() -> None:
 
 def test_machines_that_look_every_second_are_neither_counted_nor_traced_nor_told() -> None:
     world = World()
-    with logged() as lines:
+    with capture_logs() as lines:
         assert world.ask("/readyz").status_code == 503
         assert world.ask("/livez").status_code == 200
     assert world.meter.codes == {}

@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from support.logged import logged
+from structlog.testing import capture_logs
+
 from tupli_ingest.core.errors import LogFull, LogUnavailable, StoreUnavailable, TooManyDeadLetters
 from tupli_ingest.processing.worker import Worker
 
@@ -63,7 +64,7 @@ def test_a_round_that_finds_something_away_is_repeated() -> None:
 
 def test_trouble_is_logged_once_and_its_end_too() -> None:
     worker = Rounds(away(4, LogUnavailable("gone")))
-    with logged() as lines, running(worker):
+    with capture_logs() as lines, running(worker):
         until(lambda: worker.done == 1 and not worker.trouble)
     assert [line["event"] for line in lines] == ["trying again", "goes on"]
 

@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 import pytest
 from starlette.types import Message, Receive, Scope, Send
+from structlog.testing import capture_logs
 
-from support.logged import logged
 from tupli_standalone.edge import Edge
 from tupli_standalone.guard import LoopbackGuard, is_loopback_host, is_own_origin
 from tupli_standalone.settings import RefusedSetting, Settings
@@ -109,7 +109,7 @@ def test_requests_are_judged_by_host_and_origin(headers: tuple[tuple[str, str], 
 
 
 def test_refusals_carry_their_request_id_and_are_logged() -> None:
-    with logged() as lines:
+    with capture_logs() as lines:
         start, body = answer(LoopbackGuard(Echo()), "/x", (("host", "evil.example"), ("x-request-id", "r-7")))
     headers = dict(start["headers"])
     assert (headers[b"x-request-id"], headers[b"x-content-type-options"]) == (b"r-7", b"nosniff")
