@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 GYM10 := .cache/gymnasium-1.0
+TEST_PROCESSES ?= 2
 OTHER_PYTHONS := 3.12 3.13
 OF_THE_CLIENT := tests/unit/client tests/unit/schemas tests/integration/test_spool*.py \
   tests/integration/test_recorder_*.py tests/e2e/test_processes.py tests/e2e/test_actor_kill.py
@@ -44,7 +45,7 @@ demo-kafka: setup ## The same over Kafka: a real broker, two workers, one of the
 	PYTHONPATH=tests $(BIN)/python docs/demo_kafka.py
 
 test: setup test-gym10 ## Run the test suite, with the oldest and the newest Gymnasium; starts the broker it needs
-	$(BIN)/python -m pytest -m "not faults"
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -m "not faults"
 
 test-faults: setup ## Run the long tests: workers killed and frozen, a store in trouble, over a real broker
 	$(BIN)/python -m pytest -m faults

@@ -6,6 +6,7 @@ No broker means a failed run that says what to install, never a skip.
 
 import atexit
 import base64
+import fcntl
 import hashlib
 import os
 import shutil
@@ -154,7 +155,7 @@ _ADDRESS: list[str] = []
 
 
 def shared_broker() -> str:
-    """The address of the session's broker, started when it is first asked for."""
+    """The address of the session's broker, started when it is first asked for; of each process of the tests its own."""
     if not _ADDRESS:
         folder = Path(_SHARED.enter_context(tempfile.TemporaryDirectory(prefix="tupli-kafka-")))
         _ADDRESS.append(_SHARED.enter_context(any_broker(folder)))
@@ -176,15 +177,21 @@ def fetched_jars() -> Path:
         )
     pom = HERE / "pom.xml"
     jars = CACHE / hashlib.sha256(pom.read_bytes()).hexdigest()[:16]
-    if (jars / ".done").exists():
-        return jars
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:  # the tests' processes come at once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (jars / ".done").exists():
+            _fetch(pom, jars)
+    return jars
+
+
+def _fetch(pom: Path, jars: Path) -> None:
     command = ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies"]
     command += ["-DincludeScope=runtime", f"-DoutputDirectory={jars}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False)
     if done.returncode:
         raise NoBroker(f"Maven could not fetch the broker:\n{done.stdout[-2_000:]}{done.stderr[-2_000:]}")
     (jars / ".done").touch()
-    return jars
 
 
 def _answers(port: int) -> bool:

@@ -36,6 +36,7 @@ class StreamJob:
     The environment's thread calls `add_segment` and sets `urgent` and `ended`; `upkeep` is another thread's.
 
     Attributes:
+        route: Streams that are equal in it share requests, see `Transport`.
         ended: Nothing more will be written.
         urgent: Ship now, an episode has ended.
         done: Set when everything is acknowledged and the stream's directory is gone.
@@ -57,6 +58,7 @@ class StreamJob:
         writer: StreamWriter | None,
     ) -> None:
         self.transport = transport
+        self.route = transport.route
         self.directory = directory
         self.path = path
         if manifest.benchmark.resolved and manifest.benchmark.refused:  # it was another server, perhaps

@@ -10,7 +10,7 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -28,6 +28,8 @@ POLL_SECONDS: Final = 0.02
 IDLE_SECONDS: Final = 0.25
 MIN_INTERVAL: Final = 0.05
 """Between two requests to a server: a fast simulator's steps share them, and its thread keeps the interpreter."""
+REST: Final = 4.0
+"""So many times as long as a request took to make it rests: a thousand slow streams leave their process its core."""
 COVER_SECONDS: Final = 0.1
 CHECKSUM_SECONDS: Final = 1.0
 MAX_LINGER: Final = 2.0
@@ -36,7 +38,7 @@ AUTH_SECONDS: Final = 2.0
 
 @dataclass
 class _Server:
-    """What is remembered of a transport: when to call it next."""
+    """What is remembered of a route: when to call it next, and through which transport."""
 
     transport: Transport
     backoff: Backoff = field(default_factory=Backoff)
@@ -49,7 +51,7 @@ class Background:
         self.pid = os.getpid()
         self._lock = threading.Lock()
         self._jobs: list[StreamJob] = []
-        self._servers: dict[int, _Server] = {}
+        self._servers: dict[Hashable, _Server] = {}
         self._woken = Bell()
         self._entered = Bell()
         self._threads: dict[str, threading.Thread] = {}
@@ -119,8 +121,8 @@ class Background:
         self._release_servers()
 
     def _release_servers(self) -> None:
-        """Nothing is kept of a transport that no stream uses any more."""
-        used = {id(job.transport) for job in self.jobs()}
+        """Nothing is kept of a route that no stream takes any more."""
+        used = {job.route for job in self.jobs()}
         self._servers = {key: server for key, server in self._servers.items() if key in used}
 
     def jobs(self) -> list[StreamJob]:
@@ -130,7 +132,7 @@ class Background:
 
     def why(self, job: StreamJob) -> str:
         """What keeps a stream in the spool; empty when nothing is known to be in the way."""
-        server = self._servers.get(id(job.transport))
+        server = self._servers.get(job.route)
         of_server = server.backoff.reason if server is not None else ""
         return job.manifest.benchmark.refused or job.backoff.reason or of_server
 
@@ -158,18 +160,20 @@ class Background:
     def ship_once(self, now: float) -> bool:
         """Send one request to each server that something is due for; true when there is more at once."""
         more = False
-        groups: dict[int, list[StreamJob]] = {}
+        groups: dict[Hashable, list[StreamJob]] = {}
         for job in self.jobs():
             if job.is_due(now):
-                groups.setdefault(id(job.transport), []).append(job)
-        for key, jobs in groups.items():
-            server = self._servers.setdefault(key, _Server(jobs[0].transport))
+                groups.setdefault(job.route, []).append(job)
+        for route, jobs in groups.items():
+            server = self._servers.setdefault(route, _Server(jobs[0].transport))
+            server.transport = jobs[0].transport  # the one before may be closed
             if now >= server.backoff.not_before or (self.hurry and not server.backoff.failures):
                 more = self._ship(server, jobs) or more
         return more
 
     def _ship(self, server: _Server, jobs: list[StreamJob]) -> bool:
         taken: dict[StreamJob, list[Item]] = {}
+        began = time.thread_time()
         try:
             taken = self._items(jobs)
             size = sum(item.size for items in taken.values() for item in items)
@@ -183,7 +187,8 @@ class Background:
             server.backoff.worked()
         full = size >= REQUEST_BYTES
         if not full:
-            pause = min(max(linger / 1000.0, MIN_INTERVAL), MAX_LINGER)
+            worked = time.thread_time() - began
+            pause = min(max(linger / 1000.0, MIN_INTERVAL, REST * worked), MAX_LINGER)
             server.backoff.not_before = time.monotonic() + pause
         return full
 
@@ -266,13 +271,17 @@ class Background:
             now = time.monotonic()
             cover = now - covered >= CHECKSUM_SECONDS
             covered = now if cover else covered
-            jobs = self.jobs()
-            for job in jobs:
-                self._for_stream("putting a segment away", job.upkeep.put_away)
-                if cover:
-                    self._for_stream("keeping checksums", job.upkeep.keep_checksums)
-            for directory in {job.directory for job in jobs} if cover else ():
-                self._for_stream("looking for room", directory.look)
+            self._keep(self.jobs(), cover=cover)
+
+    def _keep(self, jobs: list[StreamJob], *, cover: bool) -> None:
+        for job in jobs:
+            self._for_stream("putting a segment away", job.upkeep.put_away)
+            if cover:
+                self._for_stream("keeping checksums", job.upkeep.keep_checksums)
+        # Each recording has an object of its own for the spool that it shares with others.
+        spools = {job.directory.root: job.directory for job in jobs} if cover else {}
+        for directory in spools.values():
+            self._for_stream("looking for room", directory.look)
 
     def _for_stream(self, name: str, work: Callable[[], None]) -> None:
         try:

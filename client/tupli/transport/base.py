@@ -1,6 +1,6 @@
 """The port between the client and a Tupli server's write side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -44,6 +44,10 @@ class Transport(Protocol):
     @property
     def identity(self) -> str:
         """A fingerprint of who is recording; the spool is flushed only as the same. Empty when anonymous."""
+
+    @property
+    def route(self) -> Hashable:
+        """Where calls go, and as whom: streams whose transports are equal in it share requests."""
 
     def send_events(self, body: Body) -> SendResult:
         """Deliver framed events; returns once they are durable. A refused request leaves nothing behind."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 from urllib.parse import urlsplit
@@ -43,6 +43,7 @@ class Endpoint:
             raise InvalidInput(f"{self.address!r} is not an http address", place="url")
         self._token = token if token is not None else os.environ.get("TUPLI_TOKEN", "")
         self._by_status = by_status
+        self._seconds = seconds
         self._connections = Owned(self.address, seconds)
 
     @property
@@ -51,6 +52,11 @@ class Endpoint:
         if callable(self._token) or not self._token:
             return ""
         return hashlib.sha256(self._token.encode()).hexdigest()[:16]
+
+    @property
+    def route(self) -> Hashable:
+        """The address, the credential (or the function that gives it) and how long to wait."""
+        return self.address, self._token, self._seconds
 
     @contextmanager
     def answer(

@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from tupli.errors import InvalidInput, NotFound, TupliError
@@ -44,6 +44,11 @@ class FakeTransport:
     def identity(self) -> str:
         """Nobody in particular."""
         return ""
+
+    @property
+    def route(self) -> Hashable:
+        """Its own: what was sent to one is not with another."""
+        return id(self)
 
     def send_events(self, body: Body) -> SendResult:
         """Decode and keep the events."""

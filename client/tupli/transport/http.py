@@ -1,6 +1,7 @@
 """The HTTP transport."""
 
 import time
+from collections.abc import Hashable
 from typing import Any, Final
 
 import orjson
@@ -41,6 +42,11 @@ class HttpTransport:
     def identity(self) -> str:
         """A fingerprint of a fixed token; empty without one or when it changes by itself."""
         return self._server.identity
+
+    @property
+    def route(self) -> Hashable:
+        """The server's address, and the credential."""
+        return self._server.route
 
     def send_events(self, body: Body) -> SendResult:
         """Deliver framed events; see `Transport`."""

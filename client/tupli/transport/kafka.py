@@ -11,7 +11,7 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, Final, NoReturn
 
 from tupli.errors import AuthError, InvalidInput, TransportError, TupliError
@@ -94,6 +94,11 @@ class KafkaTransport:
         """Whom the grant is for, and in which benchmark: others' streams stay in the spool."""
         grant = self._grants.newest
         return f"{id_text(grant.subject)} in {id_text(grant.benchmark)}"
+
+    @property
+    def route(self) -> Hashable:
+        """The brokers, and the file of the grant."""
+        return str(self._address), self._grants.path, self._seconds
 
     @property
     def benchmark(self) -> str:

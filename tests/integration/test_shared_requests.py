@@ -1,0 +1,110 @@
+"""Many recordings of one process: what is done for each is not done once more for every other."""
+
+import itertools
+import threading
+import time
+from collections.abc import Hashable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from support.dead_spool import dead_spool
+from tupli.errors import TransportError
+from tupli.recording import Recorder, shipper
+from tupli.recording.shipper import Background, background
+from tupli.spool.directory import SpoolDirectory
+from tupli.transport import FakeTransport
+
+
+class ToOne(FakeTransport):
+    """One of the transports to the server of this address."""
+
+    @property
+    def route(self) -> Hashable:
+        return self.address
+
+
+@contextmanager
+def left(folder: Path, transports: list[ToOne]) -> Iterator[Any]:
+    """A background with a stream for each transport, all of them due."""
+    threads: Any = Background()
+    with ExitStack() as stack:
+        for number, transport in enumerate(transports):
+            stack.enter_context(dead_spool(folder / str(number), transport=transport))
+        for number, transport in enumerate(transports):
+            threads.adopt(SpoolDirectory(folder / str(number)), transport)
+            threads._adopt()
+        yield threads
+
+
+def streams_of(transport: FakeTransport) -> set[bytes]:
+    return {event.stream for event in transport.events}
+
+
+def test_streams_to_one_server_share_a_request(tmp_path: Path) -> None:
+    first, second, other = ToOne(), ToOne(), ToOne(address="memory://other")
+    with left(tmp_path, [first, second, other]) as threads:
+        threads.ship_once(1e9)
+    assert (len(streams_of(first)), len(streams_of(second)), len(streams_of(other))) == (2, 0, 1)
+    assert (first.requests, other.requests) == (1, 1)
+
+
+def test_what_is_left_goes_on_when_the_transport_that_others_shared_is_gone(tmp_path: Path) -> None:
+    first, second = ToOne(), ToOne()
+
+    def fail(_: object) -> None:
+        raise TransportError("down")
+
+    first.before_send = second.before_send = fail
+    with left(tmp_path, [first, second]) as threads:
+        threads.ship_once(1e9)
+        one, rest = threads.jobs()
+        assert threads.why(rest) == "TransportError: down"
+        threads.forget(one)
+        assert threads.why(rest) == "TransportError: down"  # the server's, whoever asked
+        second.before_send = lambda _: None
+        threads.ship_once(1e9)
+    assert (first.requests, second.requests) == (0, 1)
+    assert len(streams_of(second)) == 1
+
+
+def test_a_spool_is_looked_at_once_for_all_of_its_streams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[tuple[int, Path]] = []
+    monkeypatch.setattr(
+        SpoolDirectory, "look", lambda spool: looks.append((threading.get_ident(), spool.root))
+    )
+    transport = FakeTransport()
+    with ExitStack() as stack:
+        for number in range(4):
+            spool = tmp_path / str(number // 2)
+            rec = stack.enter_context(Recorder("any", transport=transport, spool_dir=spool))
+            rec.start(np.zeros(2))
+            rec.step(0, np.zeros(2), 1.0, False, False)
+        threads: Any = background()
+        jobs = [job for job in threads.jobs() if job.transport is transport]
+        assert len(jobs) == 4
+        threads._keep(jobs, cover=True)
+    mine = [root for thread, root in looks if thread == threading.get_ident()]
+    assert sorted(mine) == [tmp_path / "0", tmp_path / "1"]
+
+
+@pytest.mark.parametrize(
+    ("worked", "pause"), [(0.001, shipper.MIN_INTERVAL), (0.2, 0.8), (9.0, shipper.MAX_LINGER)]
+)
+def test_what_takes_long_to_make_is_made_less_often(
+    worked: float, pause: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that ships takes a part of its process's time, however many streams there are."""
+    transport = ToOne()
+    with left(tmp_path, [transport]) as threads:
+        monkeypatch.setattr(time, "thread_time", itertools.count(0.0, worked).__next__)
+        server = threads._servers.setdefault(transport.route, shipper._Server(transport))
+        before = time.monotonic()
+        threads.ship_once(1e9)
+        after = time.monotonic()
+        assert before + pause <= server.backoff.not_before <= after + pause
