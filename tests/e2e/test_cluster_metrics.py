@@ -132,7 +132,8 @@ def test_a_worker_is_ready_when_its_group_and_its_store_have_answered_and_ends_w
     create_benchmark(url)
     grown.clickhouse.fault(kind="code", code=159)
     process, worker = started_worker(grown)
-    eventually(lambda: why_not_ready(worker) == {"worker": "waits for the log and the store"}, seconds=30)
+    waits = "waits for the log and the store: the store does not answer (code 159)"
+    eventually(lambda: why_not_ready(worker) == {"worker": waits}, seconds=30)
 
     seen: list[dict[str, str]] = []
 

@@ -148,6 +148,6 @@ def test_a_log_that_was_lost_is_told(grown: Cluster, url: str) -> None:
     worker.end()
     lose_the_log(grown)
     worker = grown.worker()
-    eventually(lambda: tells(worker, "the log ends at 0: the log was lost"), 60)
+    eventually(lambda: tells(worker, "the log ends at 0: settings name another log"), 60)
     assert grown.shown() == before
     assert worker.end() == 0

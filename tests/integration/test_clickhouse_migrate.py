@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,7 @@ from support.clickhouse_config import host_config
 from support.clickhouse_process import ClickHouse, own_clickhouse
 from support.ingest_service import eventually
 from support.ingest_streams import LAYOUT
+from support.server_process import free_port
 from tupli_ingest.adapters.clickhouse_client import ClickHouseClient
 from tupli_ingest.adapters.clickhouse_cluster import on_cluster
 from tupli_ingest.adapters.generations import Generations
@@ -30,9 +32,9 @@ def server(tmp_path: Path) -> Iterator[ClickHouse]:
         yield made
 
 
-def migrating(server: ClickHouse) -> "subprocess.Popen[str]":
+def migrating(server: ClickHouse, *options: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "tupli_ingest", "migrate"],
+        [sys.executable, "-m", "tupli_ingest", "migrate", *options],
         env=dict(os.environ) | server.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -63,6 +65,30 @@ def test_what_ran_does_not_run_again(server: ClickHouse) -> None:
     assert sorted(ran(migrating(server))) == ALL
     assert ran(migrating(server)) == []
     assert_whole(server)
+
+
+def test_it_waits_for_a_store_that_is_still_starting(tmp_path: Path) -> None:
+    server = ClickHouse(tmp_path / "store", free_port())
+    with migrating(server) as waiting:
+        assert waiting.stderr is not None
+        told = next(line for line in map(json.loads, waiting.stderr) if line["event"] == "waiting")
+        assert "does not answer" in told["reason"]
+        try:
+            server.start()
+            assert sorted(ran(waiting)) == ALL
+            assert_whole(server)
+        finally:
+            server.kill()
+
+
+def test_it_gives_up_when_it_has_waited_for_long_enough() -> None:
+    begun = time.monotonic()
+    process = migrating(ClickHouse(Path(), free_port()), "--wait-s", "0")
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 2
+    assert "the store does not answer" in said
+    assert "waiting" not in said
+    assert time.monotonic() - begun < 50
 
 
 def test_two_at_once_do_no_harm(server: ClickHouse) -> None:

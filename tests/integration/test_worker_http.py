@@ -43,7 +43,11 @@ def test_a_worker_answers_before_its_parts_are_there_and_says_what_is_missing() 
         world = World()
         async with serving(world.http.app, world.listener):
             assert (await world.get("/livez")).status_code == 200
-            assert await world.why_not_ready() == {"worker": "waits for the log and the store"}
+            assert await world.why_not_ready() == {
+                "worker": "waits for the log and the store: not looked for yet"
+            }
+            world.http.tell("no tables")
+            assert await world.why_not_ready() == {"worker": "waits for the log and the store: no tables"}
             parts: Any = SimpleNamespace(checks=lambda: {"store": "away", "group": ""})
             world.http.parts = parts
             assert await world.why_not_ready() == {"store": "away"}

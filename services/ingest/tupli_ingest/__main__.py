@@ -3,13 +3,14 @@
 import argparse
 import asyncio
 import json
+import os
 import re
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -28,10 +29,14 @@ from tupli_ingest.logs import adopt_standard_logging, configure_logging
 from tupli_ingest.observing import observe
 from tupli_ingest.serving import bound, serve, serving, stop_on_signals
 from tupli_ingest.settings import IngestSettings
+from tupli_ingest.variables import tell_unknown_variables
+from tupli_ingest.waiting import once_answered
 from tupli_ingest.worker_http import WorkerHttp
 from tupli_ingest.workers import WorkerParts
 from tupli_schemas.errors import ContractError
 from tupli_schemas.ids import LOCAL_SUBJECT, id_text, parse_id
+
+READ: Final = (IngestSettings, KafkaConnection, ClickHouseConnection, ReaderSettings)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         service = f"tupli-{given.command}"
         configure_logging(form=settings.log_format, level=settings.log_level, service=service)
         adopt_standard_logging(form=settings.log_format, level=settings.log_level, service=service)
+        tell_unknown_variables(os.environ, READ, elsewhere=("TUPLI_QUERY_",))
         return int(given.run(given, settings))
     except (IngestError, ContractError, ValidationError, OSError) as error:
         sys.stderr.write(f"tupli_ingest {given.command}: {error}\n")
@@ -72,6 +78,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         type=_account_name,
         help="make the query service's account as well; its password: TUPLI_CLICKHOUSE_READER_PASSWORD",
+    )
+    migrate.add_argument(
+        "--wait-s",
+        metavar="SECONDS",
+        type=float,
+        default=60.0,
+        help="wait for so long for a store that does not answer yet (default: %(default)s)",
     )
     migrate.set_defaults(run=_migrate)
     _add_grant_commands(commands)
@@ -132,7 +145,9 @@ def _worker(given: argparse.Namespace, settings: IngestSettings) -> int:
         stop = stop_on_signals()
         http = WorkerHttp(observed, stop)
         async with serving(http.app, listener):
-            parts = await once_available(lambda: WorkerParts(settings, kafka, clickhouse, observed), stop)
+            parts = await once_available(
+                lambda: WorkerParts(settings, kafka, clickhouse, observed), stop, http.tell
+            )
             if parts is None:
                 return 0
             http.parts = parts
@@ -154,10 +169,15 @@ def _create_topics(given: argparse.Namespace, _: IngestSettings) -> int:
 def _migrate(given: argparse.Namespace, settings: IngestSettings) -> int:
     reader = ReaderSettings.from_environment() if given.reader else None
     with closing(ClickHouseClient(ClickHouseConnection.from_environment())) as client:
-        require_fit(client, client.cluster)
-        ran = Generations(client, max_step_tables=settings.max_step_tables).migrate()
-        if reader is not None:
-            ReaderAccount.of(given.reader, reader.password).make(client, reader.constraints())
+
+        def attempt() -> list[str]:
+            require_fit(client, client.cluster)
+            ran = Generations(client, max_step_tables=settings.max_step_tables).migrate()
+            if reader is not None:
+                ReaderAccount.of(given.reader, reader.password).make(client, reader.constraints())
+            return ran
+
+        ran = once_answered(attempt, given.wait_s)
     sys.stdout.write(json.dumps({"ran": ran} | ({"reader": given.reader} if reader else {})) + "\n")
     return 0
 

@@ -7,7 +7,7 @@ headers are the same, whoever writes them.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import structlog
 from fastapi import FastAPI
@@ -40,11 +40,19 @@ from tupli_ingest.processing.readiness import Readiness
 from tupli_ingest.rebuilds import ClusterRebuilds
 from tupli_ingest.settings import IngestSettings
 
-P = TypeVar("P", bound="ClusterParts")
+P = TypeVar("P", bound="Closable")
 STOP_SECONDS: Final = 5.0
 WATCHER_STOP_SECONDS: Final = 0.5
 """It only reads: where the store hangs, there is nothing to wait for."""
 POLL_SECONDS: Final = 0.5
+
+
+class Closable(Protocol):
+    """What holds connections."""
+
+    def close(self) -> None:
+        """Let go of them."""
+        ...
 
 
 class ClusterParts:

@@ -2,19 +2,32 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Final
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final, Protocol
 
 from fastapi import APIRouter, FastAPI, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tupli_ingest.app import framed_app
-from tupli_ingest.cluster import GatewayParts, once_available
+from tupli_ingest.cluster import Closable, once_available
 from tupli_ingest.http.problem_answers import answer
 from tupli_ingest.observing import Observed
 from tupli_schemas.problems import Problem
 
 METHODS: Final = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+class Served(Closable, Protocol):
+    """What can serve when it is made: a gateway, or one with more beside it (`cluster.GatewayParts`)."""
+
+    @property
+    def app(self) -> ASGIApp:
+        """What answers; its lifespan is not used."""
+        ...
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Within, it works; it is let go of then."""
+        ...
 
 
 class GatewayHttp:
@@ -25,7 +38,7 @@ class GatewayHttp:
 
     def __init__(
         self,
-        make: Callable[[], GatewayParts],
+        make: Callable[[], Served],
         observed: Observed,
         *,
         retry_after_s: int,

@@ -42,14 +42,16 @@ def watch_embedded(observed: Observed, parts: EmbeddedEngines, log: SqliteLog) -
         filling = job["generation"] if job["state"] == "running" else 0
         return Plan(generation(), filling, job.get("reason", ""))
 
-    def remaining() -> float:
+    def remaining() -> Reading:
         job = parts.rebuilder.progress()
-        return max(job["end"] - job["offset"], 0) if job["state"] == "running" else 0
+        if job["state"] != "running":
+            return [((), 0)]
+        return [((), max(job["end"] - job["offset"], 0))] if job["end"] else []  # 0 would read as done
 
     observed.watch("tupli_lag_records", lag)
     observed.watch("tupli_open_streams", open_streams)
     observed.watch_plan(plan)
-    observed.watch_number("tupli_rebuild_remaining_records", remaining)
+    observed.watch("tupli_rebuild_remaining_records", remaining)
     observed.watch_number("tupli_log_in_flight_bytes", lambda: log.queued_bytes)
 
 

@@ -23,15 +23,27 @@ def watch_lanes(observed: Observed, lanes: Mapping[int, Lane], plan: Callable[[]
         known = ((generation, lane.engine.assignment()) for generation, lane in lanes.items())
         return [((str(generation),), len(lags)) for generation, lags in known if lags is not None]
 
-    def remaining() -> float:
-        filling = lanes.get(plan().filling)
-        return 0 if filling is None else sum(filling.engine.lags().values())
+    def remaining() -> Reading:
+        filling = plan().filling
+        return remaining_of(lanes.get(filling)) if filling else [((), 0)]
 
     observed.watch("tupli_lag_records", lag)
     observed.watch("tupli_assigned_partitions", assigned)
     observed.watch("tupli_open_streams", of_each(lambda lane: lane.open_streams))
     observed.watch("tupli_waiting_bytes", of_each(lambda lane: lane.writer.waiting_bytes))
-    observed.watch_number("tupli_rebuild_remaining_records", remaining)
+    observed.watch("tupli_rebuild_remaining_records", remaining)
+
+
+def remaining_of(lane: Lane | None) -> Reading:
+    """What a generation that is being filled lacks in this process's partitions; nothing as long as that is not known.
+
+    0 would read as done.
+    """
+    lags = None if lane is None else lane.engine.assignment()
+    if lags is None:
+        return []
+    known = [lag for lag in lags.values() if lag is not None]
+    return [((), sum(known))] if len(known) == len(lags) else []
 
 
 def _lags(generation: int, lane: Lane) -> Reading:

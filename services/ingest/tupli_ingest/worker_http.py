@@ -18,6 +18,7 @@ class WorkerHttp:
 
     def __init__(self, observed: Observed, stop: asyncio.Event) -> None:
         self.parts: WorkerParts | None = None
+        self._missing = "not looked for yet"
         self._stop = stop
         asked = APIRouter()
         asked.include_router(observed.router())
@@ -28,5 +29,9 @@ class WorkerHttp:
         if self._stop.is_set():
             return {"worker": "is ending"}
         if self.parts is None:
-            return {"worker": "waits for the log and the store"}
+            return {"worker": f"waits for the log and the store: {self._missing}"}
         return self.parts.checks()
+
+    def tell(self, missing: str) -> None:
+        """What the parts wait for, for as long as they are not made."""
+        self._missing = missing

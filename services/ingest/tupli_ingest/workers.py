@@ -84,6 +84,7 @@ class WorkerParts(ClusterParts):
             self.watcher.problem,
             self.watcher.silent_s,
             WorkerLimits(settings.ready_lag_records, settings.ready_silence_s),
+            waits_for=self._belonging.told(plan.serving) or self._missing,
         )
 
     async def _work(self, stop: asyncio.Event) -> str:

@@ -1,6 +1,8 @@
 """`python -m tupli_query`: the query service over a ClickHouse server, as a process of its own."""
 
 import argparse
+import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,8 +15,12 @@ from tupli_query.adapters.clickhouse_reader import ClickHouseConnection
 from tupli_query.app import build_over_http
 from tupli_query.logs import configure_logging
 from tupli_query.settings import QuerySettings
+from tupli_schemas.variables import unknown_variables
 
 STOP_SECONDS: Final = 10
+READ: Final = (QuerySettings, ClickHouseConnection)
+ELSEWHERE: Final = ("TUPLI_INGEST_", "TUPLI_KAFKA_", "TUPLI_CLICKHOUSE_READER_")
+"""How the variables begin that other services read."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,8 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8082)
     given = parser.parse_args(arguments)
     try:
-        settings, clickhouse = QuerySettings(), ClickHouseConnection.from_environment()
+        settings = QuerySettings()
         configure_logging(form=settings.log_format, level=settings.log_level)
+        _tell_unknown_variables()
+        clickhouse = ClickHouseConnection.from_environment()
         parts = build_over_http(settings, clickhouse)
     except (ValidationError, OSError) as error:
         sys.stderr.write(f"tupli_query: {error}\n")
@@ -48,6 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         parts.stop()
     return 0 if server.started else 2
+
+
+def _tell_unknown_variables() -> None:
+    """Warn of each variable of ours that nobody reads; never of what it holds."""
+    prefixed = ((one.model_config["env_prefix"], name) for one in READ for name in one.model_fields)
+    known = {f"{prefix}{name}".upper() for prefix, name in prefixed}
+    for name, nearest in unknown_variables(os.environ, known, ELSEWHERE).items():
+        logging.getLogger("tupli_query").warning(
+            "unknown variable", extra={"variable": name, "nearest": nearest, "told": "nothing reads it"}
+        )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import os
 import signal
 import socket
 import sys
@@ -15,9 +16,16 @@ from pydantic import ValidationError
 from tupli_ingest.adapters.data_lock import DataDirectoryBusy, DataLock
 from tupli_ingest.core.errors import IngestError
 from tupli_ingest.logs import adopt_standard_logging, configure_logging
+from tupli_ingest.settings import IngestSettings
+from tupli_ingest.variables import tell_unknown_variables
+from tupli_query.settings import QuerySettings
 from tupli_standalone.app import build
 from tupli_standalone.lean import without_unused
 from tupli_standalone.settings import DEFAULT_PORT, RefusedSetting, Settings, default_data_dir
+
+READ: Final = (IngestSettings, QuerySettings)
+ELSEWHERE: Final = ("TUPLI_KAFKA_", "TUPLI_CLICKHOUSE_")
+"""How the variables begin that are the grown system's and a direct recorder's."""
 
 SWITCH_SECONDS: Final = 0.0005
 """A request is read in many short turns. Each waits so long for a processor that computes (default 0.005)."""
@@ -44,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         configure_logging(form=settings.log_format, level=settings.log_level)
         adopt_standard_logging(form=settings.log_format, level=settings.log_level)
+        tell_unknown_variables(os.environ, READ, ELSEWHERE)
         without_unused()
         sys.setswitchinterval(SWITCH_SECONDS)
         listener = _bound(settings)

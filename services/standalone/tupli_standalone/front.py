@@ -6,22 +6,26 @@ their own (`python -m tupli_ingest gateway`, `python -m tupli_query`), with any 
 
 import argparse
 import asyncio
+import os
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, closing
+from typing import Final
 
-from fastapi import FastAPI
 from pydantic import ValidationError
 from starlette.types import ASGIApp
 
 from tupli_ingest.adapters.clickhouse_client import ClickHouseConnection
+from tupli_ingest.adapters.daemon_threads import DaemonThreads
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
-from tupli_ingest.cluster import GatewayParts, once_available
+from tupli_ingest.cluster import GatewayParts
 from tupli_ingest.core.errors import IngestError
+from tupli_ingest.gateway_http import GatewayHttp
 from tupli_ingest.logs import adopt_standard_logging, configure_logging
 from tupli_ingest.observing import Observed, observe
 from tupli_ingest.serving import serve, stop_on_signals
 from tupli_ingest.settings import IngestSettings
+from tupli_ingest.variables import tell_unknown_variables
 from tupli_query.adapters.clickhouse_reader import ClickHouseConnection as ReaderConnection
 from tupli_query.app import QueryParts, build_over_http
 from tupli_query.settings import QuerySettings
@@ -29,21 +33,28 @@ from tupli_standalone.edge import Edge
 from tupli_standalone.guard import LOOPBACK_NAMES, LoopbackGuard
 from tupli_standalone.root import root_app
 
+READ: Final = (IngestSettings, KafkaConnection, ClickHouseConnection, QuerySettings, ReaderConnection)
 
-def joined(gateway: GatewayParts, query: QueryParts) -> ASGIApp:
-    """Both services as one application; its lifespan is theirs."""
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with gateway.running():
-            yield
-            await asyncio.to_thread(query.stop)
+class FrontParts:
+    """Both services in one application, as soon as the gateway's parts can be made; queries need nothing for that."""
 
-    async def checks() -> dict[str, str | None]:
-        return {**await gateway.checks(), **await asyncio.to_thread(query.ready)}
+    def __init__(self, gateway: GatewayParts, query: QueryParts) -> None:
+        self._gateway = gateway
+        self._query = query
+        root = root_app(self._checks, gateway.observed.router())
+        self.app: ASGIApp = Edge({"/ingest": gateway.app, "/query": query.app}, root)
 
-    root = root_app(checks, gateway.observed.router(), lifespan=lifespan)
-    return LoopbackGuard(Edge({"/ingest": gateway.app, "/query": query.app}, root))
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Within, the gateway works."""
+        return self._gateway.running()
+
+    def close(self) -> None:
+        """Let go of the gateway's parts."""
+        self._gateway.close()
+
+    async def _checks(self) -> dict[str, str | None]:
+        return {**await self._gateway.checks(), **await asyncio.to_thread(self._query.ready)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = IngestSettings()
         configure_logging(form=settings.log_format, level=settings.log_level, service="tupli-front")
         adopt_standard_logging(form=settings.log_format, level=settings.log_level, service="tupli-front")
+        tell_unknown_variables(os.environ, READ, elsewhere=("TUPLI_CLICKHOUSE_READER_",))
         with closing(observe(settings, "tupli-front")) as observed:
             return asyncio.run(_serve(settings, observed, given.host, given.port))
     except (IngestError, ValidationError, OSError) as error:
@@ -66,14 +78,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _serve(settings: IngestSettings, observed: Observed, host: str, port: int) -> int:
+    """Serve from the first moment on; what is away is told by `/readyz`, and everything else is 503 meanwhile."""
     kafka, clickhouse = KafkaConnection.from_environment(), ClickHouseConnection.from_environment()
     query = build_over_http(QuerySettings(), ReaderConnection.from_environment())
-    gateway = await once_available(
-        lambda: GatewayParts(settings, kafka, clickhouse, observed), stop_on_signals()
+    asyncio.get_running_loop().set_default_executor(DaemonThreads())
+    end = stop_on_signals()
+    http = GatewayHttp(
+        lambda: FrontParts(GatewayParts(settings, kafka, clickhouse, observed), query),
+        observed,
+        retry_after_s=settings.retry_after_s,
+        end=end.set,
     )
-    if gateway is None:
-        return 0
-    return await serve(joined(gateway, query), host, port)
+    try:
+        code = await serve(LoopbackGuard(Edge({}, http)), host, port, end)
+    finally:
+        await asyncio.to_thread(query.stop)
+    if http.failure is not None:
+        raise http.failure
+    return code
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ Checks = Callable[[], Awaitable[Mapping[str, str | None]]]
 """Names of checks to what is wrong; nothing, or an empty text, where nothing is."""
 
 
-def root_app(checks: Checks, figures: APIRouter, *, lifespan: Any) -> FastAPI:
-    """The application that has the process's lifespan, `/livez`, `/readyz`, and the route of the figures."""
+def root_app(checks: Checks, figures: APIRouter, *, lifespan: Any = None) -> FastAPI:
+    """The application that has the process's lifespan (None: another has it), `/livez`, `/readyz`, and the route of the figures."""
     root = FastAPI(title="Tupli", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     install_problem_answers(root)
     root.add_middleware(RequestContext, clock=time.monotonic)

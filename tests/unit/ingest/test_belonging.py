@@ -39,6 +39,14 @@ def test_what_is_told(
     assert bool(told) == bool(why)
 
 
+def test_settings_are_told_before_a_loss_and_nothing_that_destroys_is_advised() -> None:
+    log = why_not_its_log(begun=True, committed={0: 3}, stored={0: 3}, ends={0: 1})
+    assert 0 < log.index("TUPLI_KAFKA_TOPIC_PREFIX") < log.index("lost")
+    assert "rebuild" not in log  # it would give up what only the store has
+    store = why_not_its_log(begun=False, committed={0: 3}, stored={}, ends={0: 3})
+    assert 0 < store.index("TUPLI_CLICKHOUSE_HOST") < store.index("lost") < store.index("`tupli rebuild`")
+
+
 @dataclass
 class World:
     """A store and a broker; `meanwhile` is what others do between two questions."""

@@ -32,3 +32,9 @@ def test_a_topic_that_the_brokers_do_not_tell_is_no_empty_one() -> None:
     for code in (29, 3, 0):
         with pytest.raises(LogUnavailable, match="topic t"):
             partitions_in({"topic": "t", "error_code": code, "partitions": []})
+
+
+def test_a_missing_topic_may_be_one_of_another_prefix() -> None:
+    with pytest.raises(LogUnavailable) as told:
+        partitions_in({"topic": "t", "error_code": 3, "partitions": []})
+    assert 0 < str(told.value).index("TUPLI_KAFKA_TOPIC_PREFIX") < str(told.value).index("create-topics")

@@ -70,6 +70,12 @@ def test_a_worker_is_not_ready_while_its_store_refuses_or_is_silent() -> None:
     assert wrong(silent_s=10.5) == {"store": "has not answered for 10 s"}
 
 
+def test_a_worker_without_a_generation_says_what_it_waits_for() -> None:
+    assert worker_checks(None, "", 0, LIMITS)["group"] == "no generation is worked on yet"
+    told = worker_checks(None, "", 0, LIMITS, waits_for="no topic")["group"]
+    assert told == "no generation is worked on yet: no topic"
+
+
 def test_a_lag_counts_only_where_a_limit_is_set() -> None:
     behind = LaneState({}, {0: None, 1: 10**9}, caught_up=True)
     assert not any(worker_checks(behind, "", 0, WorkerLimits(None, 10)).values())

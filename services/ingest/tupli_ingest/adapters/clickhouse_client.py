@@ -1,5 +1,6 @@
 """ClickHouse over HTTP: statements and inserts through clickhouse-connect, with errors in the port's words."""
 
+import ssl
 import threading
 from concurrent.futures import wait
 from pathlib import Path
@@ -15,6 +16,7 @@ from tupli_ingest.adapters.clickhouse_cluster import cluster_settings, on_cluste
 from tupli_ingest.adapters.clickhouse_driver import READ_SETTINGS, DriverClient, write_stream
 from tupli_ingest.adapters.clickhouse_errors import translated
 from tupli_ingest.adapters.daemon_threads import DaemonThreads
+from tupli_ingest.adapters.tls_files import require_files
 from tupli_schemas.tables import FINAL_SETTINGS, INSERT_SETTINGS
 
 HALVED_BYTES: Final = 8 * 1024 * 1024
@@ -49,8 +51,13 @@ class ClickHouseConnection(BaseSettings):
 
         Raises:
             ValidationError: Something is missing, or does not hold together.
+            OSError: The file of certificates cannot be read, or is none; the message names it.
         """
-        return cls()  # type: ignore[call-arg]  # the environment has what is required
+        made = cls()  # type: ignore[call-arg]  # the environment has what is required
+        if made.secure and made.ca_file is not None:
+            files = {"TUPLI_CLICKHOUSE_CA_FILE": made.ca_file}
+            require_files(files, lambda: ssl.create_default_context(cafile=made.ca_file))
+        return made
 
     def options(self) -> dict[str, Any]:
         """What clickhouse-connect takes; each client has connections of its own, and no session."""

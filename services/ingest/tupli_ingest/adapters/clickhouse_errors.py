@@ -18,6 +18,25 @@ _CODES_OF_ROWS: Final = frozenset(
 )
 _NO_SPACE: Final = 243
 
+_ACCOUNT: Final = "the store refuses our account (code {}): TUPLI_CLICKHOUSE_USER and TUPLI_CLICKHOUSE_PASSWORD say who we are"
+_RIGHTS: Final = (
+    "our account may not do that in the store (code {}): give it the right, or see TUPLI_CLICKHOUSE_USER"
+)
+_TABLES: Final = (
+    "the store lacks tables of ours (code {}): `tupli admin migrate` makes them;"
+    " or it is another store, see TUPLI_CLICKHOUSE_HOST and TUPLI_CLICKHOUSE_PORT"
+)
+_COLUMNS: Final = (
+    "the store's tables are of another version (code {}): `tupli admin migrate` brings them to this one"
+)
+_WITH_A_WAY_OUT: Final = (
+    dict.fromkeys((192, 193, 194, 516), _ACCOUNT)
+    | {497: _RIGHTS}
+    | dict.fromkeys((60, 81), _TABLES)
+    | dict.fromkeys((16, 47), _COLUMNS)
+)
+"""Codes with which nothing will pass before an operator does something, and what; ErrorCodes.cpp."""
+
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
@@ -36,8 +55,15 @@ def translated() -> Iterator[None]:
             raise StoreFull("the store's file system is full") from error
         if code in _CODES_OF_ROWS:
             raise RowsRefused(f"the store refuses the rows (code {code})") from error
-        raise StoreUnavailable(f"the store does not answer (code {code})") from error
+        raise StoreUnavailable(_told(error, code)) from error
     except (OSError, pa.ArrowException, RuntimeError) as error:
         if getattr(error, "errno", None) == errno.ENOSPC:
             raise StoreFull("the store's file system is full") from error
         raise StoreUnavailable(f"the store does not answer ({type(error).__name__})") from error
+
+
+def _told(error: ClickHouseError, code: int | None) -> str:
+    """Why the store cannot be used, and what to do where waiting does not help; nothing of the engine's text."""
+    if code is None:  # the driver found no server, or one that does not speak for itself
+        return f"the store does not answer ({type(error).__name__})"
+    return _WITH_A_WAY_OUT.get(code, "the store does not answer (code {})").format(code)

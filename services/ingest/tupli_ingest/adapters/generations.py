@@ -60,7 +60,9 @@ class Generations:
         """
         row = self._row()
         if row is None:
-            raise StoreUnavailable("no generation serves yet: the store is not migrated")
+            raise StoreUnavailable(
+                "no generation serves yet: the store is not migrated, `tupli admin migrate` does it"
+            )
         return row[0]
 
     def open(self, generation: int, *, client: StoreClient | None = None) -> ClickHouseStore:

@@ -9,6 +9,8 @@ from aiokafka.abc import AbstractTokenProvider
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from tupli_ingest.adapters.tls_files import require_files
+
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
 
@@ -80,8 +82,15 @@ class KafkaConnection(BaseSettings):
 
         Raises:
             ValidationError: Something is missing, or does not hold together.
+            OSError: A file of TLS cannot be read, or is none; the message names it.
         """
-        return cls()  # type: ignore[call-arg]  # the environment has what is required
+        made = cls()  # type: ignore[call-arg]  # the environment has what is required
+        if made.security_protocol.endswith("SSL"):
+            names = ("ssl_cafile", "ssl_certfile", "ssl_keyfile")
+            require_files(
+                {f"TUPLI_KAFKA_{name.upper()}": getattr(made, name) for name in names}, made.ssl_context
+            )
+        return made
 
     def options(self) -> dict[str, Any]:
         """Arguments that every aiokafka client takes.

@@ -1,18 +1,18 @@
 """The topics of a deployment: made by a command, never by a client that happens to write first."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import InvalidReplicationFactorError, KafkaError, TopicAlreadyExistsError, for_code
 from aiokafka.partitioner import DefaultPartitioner
 
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.adapters.kafka_log import MAX_REQUEST_BYTES
-from tupli_ingest.core.errors import LogUnavailable
+from tupli_ingest.core.errors import LogUnavailable, UnfitTopics
 from tupli_schemas.events import CATALOG_TOPIC, DEAD_LETTERS_TOPIC, DIRECT_TOPIC, EPISODES_TOPIC
 
 _FOR_EVER: Final = {
@@ -65,11 +65,15 @@ async def create_topics(connection: KafkaConnection, plan: TopicPlan) -> dict[st
 
     Raises:
         LogUnavailable: The brokers do not answer, or refuse a topic; the message says which.
+        UnfitTopics: A topic is there with another number of partitions; then none was made.
     """
+    wanted = plan.topics(connection)
     admin = AIOKafkaAdminClient(**connection.options())
     try:
         await admin.start()
-        answer = await admin.create_topics(plan.topics(connection))
+        known = await admin.describe_topics()  # all: who asks for one by its name may make it
+        _require_partitions(wanted, known)
+        answer = await admin.create_topics(wanted)
     except (KafkaError, OSError) as error:
         raise LogUnavailable(f"the brokers do not answer ({type(error).__name__}: {error})") from error
     finally:
@@ -80,6 +84,25 @@ async def create_topics(connection: KafkaConnection, plan: TopicPlan) -> dict[st
 def create_topics_now(connection: KafkaConnection, plan: TopicPlan) -> Mapping[str, str]:
     """`create_topics` where there is no event loop."""
     return asyncio.run(create_topics(connection, plan))
+
+
+def _require_partitions(wanted: Sequence[NewTopic], known: Sequence[Mapping[str, Any]]) -> None:
+    """See that the topics that are there have the partitions that are asked for.
+
+    Raises:
+        UnfitTopics: One has not.
+    """
+    found = {told["topic"]: len(told["partitions"]) for told in known if not told["error_code"]}
+    other = [
+        f"{topic.name} has {has} and {topic.num_partitions} were asked for"
+        for topic in wanted
+        if (has := found.get(topic.name, topic.num_partitions)) != topic.num_partitions
+    ]
+    if other:
+        raise UnfitTopics(
+            f"partitions: {'; '.join(other)}. Nothing was made or changed: the order of streams depends on the number. "
+            "Ask for the one that is there (`--partitions`); TUPLI_KAFKA_TOPIC_PREFIX names other topics"
+        )
 
 
 async def partitions_of(connection: KafkaConnection, topic: str) -> int:
@@ -109,7 +132,8 @@ def partitions_in(told: Mapping[str, Any]) -> list[int]:
     if told["error_code"] or not told["partitions"]:
         why = for_code(told["error_code"]).__name__
         raise LogUnavailable(
-            f"topic {told['topic']}: {why}; `tupli admin create-topics` makes it where it is missing"
+            f"topic {told['topic']}: {why}; see whether TUPLI_KAFKA_BROKERS and TUPLI_KAFKA_TOPIC_PREFIX are those of"
+            " this deployment. In a new one `tupli admin create-topics` makes it"
         )
     return [one["partition"] for one in told["partitions"]]
 
@@ -131,4 +155,9 @@ def _outcome(name: str, code: int, told: str | None) -> str:
     kind = for_code(code)
     if kind is TopicAlreadyExistsError:
         return "exists"
+    if kind is InvalidReplicationFactorError:
+        raise LogUnavailable(
+            f"topic {name} cannot be made ({told}): ask for as many copies as there are brokers, for one broker"
+            " `--replication 1 --min-insync-replicas 1`"
+        )
     raise LogUnavailable(f"topic {name} cannot be made ({kind.__name__}: {told})")

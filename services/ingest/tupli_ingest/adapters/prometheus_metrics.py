@@ -40,7 +40,7 @@ GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "tupli_serving_generation": ("The generation of the store that queries read.", ()),
     "tupli_filling_generation": ("The generation that a rebuild fills; 0 for none.", ()),
     "tupli_rebuild_remaining_records": (
-        "Records that the generation which a rebuild fills does not have, in the partitions of this process.",
+        "Records that the generation which a rebuild fills lacks in this process's partitions; absent before it is known.",
         (),
     ),
     "tupli_rebuild_given_up": ("1 while the last rebuild is one that was given up.", ()),

@@ -17,14 +17,17 @@ def why_not_its_log(
     done = sum(committed.values())
     if not begun and done:
         return (
-            f"its group has processed {done} records and it has none of them: the store was lost, or it is another "
-            "one. To fill it from the log: `tupli rebuild`"
+            f"its group has processed {done} records and it has none of them: settings name another store or another "
+            "log than before (TUPLI_CLICKHOUSE_HOST, TUPLI_KAFKA_BROKERS, TUPLI_KAFKA_TOPIC_PREFIX), or the store was "
+            "lost. Only if it was lost, fill it from the log: `tupli rebuild`"
         )
     beyond = sorted(p for p, offset in stored.items() if offset >= ends.get(p, 0))
     if beyond:
         first = beyond[0]
         return (
-            f"it has record {stored[first]} of partition {first}, and the log ends at {ends.get(first, 0)}: the log was "
-            "lost, or it is another one. Put the log back; or give up what only the store has, with `tupli rebuild`"
+            f"it has record {stored[first]} of partition {first}, and the log ends at {ends.get(first, 0)}: settings name "
+            "another log than the one it was filled from (TUPLI_KAFKA_TOPIC_PREFIX, TUPLI_KAFKA_BROKERS) or another store "
+            "(TUPLI_CLICKHOUSE_HOST). If they are right, the log was lost: change nothing in the store, which may have all "
+            "that is left, and see docs/reliability.md"
         )
     return ""

@@ -16,6 +16,7 @@ IngestError
 ├── TooManyDeadLetters   stop the process: a bad deploy must not drain into dead letters
 ├── NotInstalled         do not start: a setting asks for a package that is not there
 ├── UnfitStore           do not start: the store is laid out in another way than the settings say
+├── UnfitTopics          do nothing: there are topics of another kind than what was asked for
 └── Bug                  stop the process: a promise between our own parts is broken
 """
 
@@ -95,6 +96,10 @@ class NotInstalled(IngestError):
 
 class UnfitStore(IngestError):
     """The store is laid out in another way than the settings say; the message names what is there."""
+
+
+class UnfitTopics(IngestError):
+    """There are topics of another kind than what was asked for; the message says which and how they differ."""
 
 
 class Stopped(Exception):

@@ -69,17 +69,17 @@ class WorkerLimits:
 
 
 def worker_checks(
-    lane: LaneState | None, store: str, silent_s: float, limits: WorkerLimits
+    lane: LaneState | None, store: str, silent_s: float, limits: WorkerLimits, *, waits_for: str = ""
 ) -> dict[str, str]:
     """Names of checks to what is wrong, an empty text for nothing.
 
     Nothing is asked here, so that there is an answer while the store or the log hang: `store` is what its watcher
-    says is wrong, `silent_s` for how long the store has not answered.
+    says is wrong, `silent_s` for how long the store has not answered, `waits_for` why there is no lane, as far as known.
     """
     silent = f"has not answered for {silent_s:.0f} s" if silent_s > limits.silence_s else ""
     found = {"store": store or silent}
     if lane is None:
-        return found | {"group": "no generation is worked on yet"}
+        return found | {"group": ": ".join(filter(None, ("no generation is worked on yet", waits_for)))}
     found["group"] = "" if lane.lags is not None else "has not assigned partitions yet"
     found["lag"] = _judged_lag(lane.lags or {}, limits.lag_records)
     found["catalogue"] = "" if lane.caught_up else "is being read"

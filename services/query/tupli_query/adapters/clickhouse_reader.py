@@ -6,6 +6,7 @@ complete to every Arrow reader: an answer that ends without the stream's own end
 """
 
 import contextlib
+import ssl
 import threading
 from pathlib import Path
 from typing import Any, Final, Self
@@ -52,8 +53,12 @@ class ClickHouseConnection(BaseSettings):
 
         Raises:
             ValidationError: Something is missing, or does not hold together.
+            OSError: The file of certificates cannot be read, or is none; the message names it.
         """
-        return cls()  # type: ignore[call-arg]  # the environment has what is required
+        made = cls()  # type: ignore[call-arg]  # the environment has what is required
+        if made.secure and made.ca_file is not None:
+            _require_certificates(made.ca_file)  # else the server would look as if it were away
+        return made
 
     def options(self) -> dict[str, Any]:
         """What clickhouse-connect takes."""
@@ -74,6 +79,15 @@ class ClickHouseConnection(BaseSettings):
                 maxsize=CONNECTIONS, ca_cert=None if self.ca_file is None else str(self.ca_file)
             ),
         }
+
+
+def _require_certificates(path: Path) -> None:
+    try:
+        path.open("rb").close()
+        ssl.create_default_context(cafile=path)
+    except OSError as error:
+        why = error.strerror if error.filename else "no certificates"
+        raise OSError(error.errno, f"TUPLI_CLICKHOUSE_CA_FILE: {why}", str(path)) from error
 
 
 class ClickHouseReader:
