@@ -16,6 +16,7 @@ from tupli.recording.telling import tell
 EXIT_SECONDS: Final = 10.0
 """How long an interpreter that ends without `close` waits; not at all while the server cannot be reached."""
 _VISIBLE_POLL: Final = 0.02
+_MAX_VISIBLE_POLL: Final = 0.5
 
 _live: "weakref.WeakSet[RecordingStream]" = weakref.WeakSet()
 
@@ -65,11 +66,13 @@ def _wait(job: StreamJob, stream: RecordingStream, deadline: float) -> None:
         return
     if job.rejected_events:
         stream.warn(f"the server refused {job.rejected_events} events; they are in {job.directory.rejected}")
+    pause = _VISIBLE_POLL
     while not _is_visible(job):
         if time.monotonic() >= deadline:
             stream.warn("everything is accepted, but not visible yet")
             return
-        time.sleep(_VISIBLE_POLL)
+        time.sleep(pause)
+        pause = min(1.5 * pause, _MAX_VISIBLE_POLL)
 
 
 def undelivered(stream: RecordingStream) -> StreamStatus | None:

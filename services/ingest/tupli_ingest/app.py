@@ -5,7 +5,7 @@ Importing this does nothing.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -189,7 +189,7 @@ class IngestParts:
             linger_ms=self._linger_ms,
             observed=self.observed,
         )
-        router.include_router(streams_router(self._load_stream))
+        router.include_router(streams_router(self._load_streams))
         router.include_router(rebuild_router(self.rebuilder))
         letters, _ = self._dead_letters()
         router.include_router(dead_letters_router(letters, self.log, places_in(self.log)))
@@ -216,20 +216,20 @@ class IngestParts:
             worker.stop(timeout=5)
         self._resources.close()
 
-    def _load_stream(self, stream: bytes) -> StoredStream:
+    def _load_streams(self, streams: Collection[bytes]) -> dict[bytes, StoredStream]:
         """What the store knows; a recorder that waits asks many times between two blocks."""
         written = (self.processor.engine.generation, self.processor.engine.committed)
         now = time.monotonic()
-        known = self._known_streams.get(stream)
-        if known is None or known[0] != written or now - known[1] > KNOWN_SECONDS:
-            if len(self._known_streams) >= KNOWN_STREAMS:
+        known = {stream: self._known_streams.get(stream) for stream in streams}
+        found = {s: k[2] for s, k in known.items() if k and k[0] == written and now - k[1] <= KNOWN_SECONDS}
+        missing = [stream for stream in streams if stream not in found]
+        if missing:
+            loaded = self._current_view().load_streams(dict.fromkeys(missing), columns=EPISODE_COLUMNS)
+            if len(self._known_streams) + len(missing) > KNOWN_STREAMS:
                 self._known_streams.clear()
-            known = self._known_streams[stream] = (
-                written,
-                now,
-                self._current_view().load_streams({stream: None}, columns=EPISODE_COLUMNS)[stream],
-            )
-        return known[2]
+            self._known_streams |= {stream: (written, now, loaded[stream]) for stream in missing}
+            found |= loaded
+        return found
 
     def _current_view(self) -> EpisodeStore:
         """The serving generation on the readers' handle."""

@@ -5,7 +5,7 @@ headers are the same, whoever writes them.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from typing import Final, Protocol, TypeVar
 
@@ -148,7 +148,7 @@ class GatewayParts(ClusterParts):
             linger_ms=self.linger_ms,
             observed=self.observed,
         )
-        router.include_router(streams_router(self._load_stream))
+        router.include_router(streams_router(self._load_streams))
         router.include_router(rebuild_router(ClusterRebuilds(self.generations, KafkaGroups(self.kafka))))
         router.include_router(dead_letters_router(letters, self.events, kafka_places(self.kafka)))
         self.readiness = Readiness(self.events.is_writable, self._view, {"projector": self.projector})
@@ -179,9 +179,9 @@ class GatewayParts(ClusterParts):
         share = self.events.in_flight_bytes / self.settings.log_queue_bytes
         return linger_under_load(self.settings.linger_ms, share)
 
-    def _load_stream(self, stream: bytes) -> StoredStream:
-        """What the serving generation knows of a stream."""
-        return self._view.load_streams({stream: None}, columns=EPISODE_COLUMNS)[stream]
+    def _load_streams(self, streams: Collection[bytes]) -> dict[bytes, StoredStream]:
+        """What the serving generation knows of streams."""
+        return self._view.load_streams(dict.fromkeys(streams), columns=EPISODE_COLUMNS)
 
     def _serve(self, plan: Plan) -> None:
         """Another generation serves: the catalogue is written there, and streams are looked up there."""

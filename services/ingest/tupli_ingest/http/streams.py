@@ -1,7 +1,8 @@
 """`GET /ingest/v1/streams/{id}`: what of a recording stream has been processed, and what is still missing."""
 
 import asyncio
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from fastapi import APIRouter, Response
@@ -12,19 +13,20 @@ from tupli_schemas.errors import InvalidId
 from tupli_schemas.ids import id_text, ordinal_of, parse_id
 from tupli_schemas.problems import Problem
 
-LoadStream = Callable[[bytes], StoredStream]
-"""What is known of a stream, with all its episodes (of them at least `EPISODE_COLUMNS`)."""
+LoadStreams = Callable[[Collection[bytes]], Mapping[bytes, StoredStream]]
+"""What is known of streams, with all their episodes (of them at least `EPISODE_COLUMNS`)."""
+AT_ONCE: Final = 256
 EPISODE_COLUMNS: Final = ("episode", "status", "prefix", "n_steps", "conflict_reason", "has_start", "version")
 
 
-def streams_router(load: LoadStream) -> APIRouter:
+def streams_router(load: LoadStreams) -> APIRouter:
     """The stream's numbers and episodes, as the store shows them."""
-    router = APIRouter()
+    router, loads = APIRouter(), SharedLoads(load)
 
     @router.get("/ingest/v1/streams/{stream_id}")
     async def stream(stream_id: str) -> Response:
         stream = _stream_id(stream_id)
-        stored = await asyncio.to_thread(load, stream)
+        stored = await loads.of(stream)
         if stored.stream is None:
             raise Refused(
                 Problem("unknown_stream", "Nothing of this stream has been processed.", "stream_id")
@@ -32,6 +34,47 @@ def streams_router(load: LoadStream) -> APIRouter:
         return json_answer(stream_json(stored.stream, stored.episodes))
 
     return router
+
+
+class SharedLoads:
+    """Asks the store for one or many streams at a time: what is wanted while it answers goes together in the next question.
+
+    A thousand recorders that close at once ask again and again, and would keep the store from what they wait for.
+    """
+
+    def __init__(self, load: LoadStreams, *, at_once: int = AT_ONCE) -> None:
+        self._load, self._at_once = load, at_once
+        self._wanted: dict[bytes, asyncio.Future[StoredStream]] = {}
+        self._asking: asyncio.Task[None] | None = None
+
+    async def of(self, stream: bytes) -> StoredStream:
+        """What is known of a stream, asked after this call.
+
+        Raises:
+            StoreUnavailable: The store does not answer.
+        """
+        if stream not in self._wanted:
+            self._wanted[stream] = asyncio.get_running_loop().create_future()
+        found = self._wanted[stream]
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask())
+        return await asyncio.shield(found)  # others may wait for it when this request is given up
+
+    async def _ask(self) -> None:
+        while self._wanted:
+            part = dict(itertools.islice(self._wanted.items(), self._at_once))
+            for stream in part:
+                del self._wanted[stream]
+            try:
+                known = await asyncio.to_thread(self._load, list(part))
+            except Exception as error:  # noqa: BLE001 -- it belongs to those who asked
+                for found in part.values():
+                    found.set_exception(error)
+                    found.exception()  # seen: whoever asked may have gone
+            else:
+                for stream, found in part.items():
+                    found.set_result(known[stream])
+        self._asking = None
 
 
 def stream_json(row: Row, episodes: tuple[Row, ...]) -> dict[str, Any]:
