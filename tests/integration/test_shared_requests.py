@@ -94,7 +94,7 @@ def test_a_spool_is_looked_at_once_for_all_of_its_streams(
 
 
 @pytest.mark.parametrize(
-    ("worked", "pause"), [(0.001, shipper.MIN_INTERVAL), (0.2, 0.8), (9.0, shipper.MAX_LINGER)]
+    ("worked", "pause"), [(0.001, shipper.MIN_INTERVAL), (0.2, 1.6), (9.0, shipper.MAX_LINGER)]
 )
 def test_what_takes_long_to_make_is_made_less_often(
     worked: float, pause: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

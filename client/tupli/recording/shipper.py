@@ -28,7 +28,7 @@ POLL_SECONDS: Final = 0.02
 IDLE_SECONDS: Final = 0.25
 MIN_INTERVAL: Final = 0.05
 """Between two requests to a server: a fast simulator's steps share them, and its thread keeps the interpreter."""
-REST: Final = 4.0
+REST: Final = 8.0
 """So many times as long as a request took to make it rests: a thousand slow streams leave their process its core."""
 COVER_SECONDS: Final = 0.1
 CHECKSUM_SECONDS: Final = 1.0

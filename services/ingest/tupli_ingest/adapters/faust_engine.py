@@ -58,7 +58,7 @@ class GroupLimits:
     """
 
     records: int = 256
-    gather_s: float = 0.02
+    gather_s: float = 0.05
     fetch_bytes: int = 4 * 1024 * 1024
     session_s: float = 15.0
     heartbeat_s: float = 3.0
@@ -94,6 +94,8 @@ class FaustEngine:
         self._topics = {connection.named(topic): topic for topic in STREAM_TOPICS}
         self._limits = limits or GroupLimits()
         self._threads = ThreadPoolExecutor(1, "deliveries")
+        self._putting: asyncio.Future[None] | None = None
+        self._is_broken = False
         self._log = structlog.get_logger("tupli_ingest.faust_engine")
         self._app = self._build(connection, group)
 
@@ -176,23 +178,38 @@ class FaustEngine:
         return app
 
     async def _deliver(self, events: Sequence[Any]) -> None:
-        """Hand over what was taken; nothing leaves here but cancellation."""
+        """Hand over what was taken, while the next is gathered; nothing leaves here but cancellation."""
         try:
             for generation, messages in _by_generation(events):
-                await self._loop.run_in_executor(self._threads, self._put_messages, generation, messages)
-        except (Stopped, RuntimeError) as error:
-            if not isinstance(error, Stopped) and not self._app.should_stop:
-                self._end(error)
-            await asyncio.sleep(3_600)  # nothing of this may count as processed: the process is ending
+                before, self._putting = (
+                    self._putting,
+                    self._loop.run_in_executor(self._threads, self._put_messages, generation, messages),
+                )
+                if before is not None:
+                    await asyncio.wait((before,))  # a put is not cancelled with who waits for it
         except Exception as error:  # noqa: BLE001 -- Faust would acknowledge the messages of an agent that fails
-            self._end(error)
+            if not self._app.should_stop:
+                self._end(error)
             await asyncio.sleep(3_600)
+        if self._is_broken:
+            await asyncio.sleep(3_600)  # nothing of this may count as processed: the process is ending
 
     def _end(self, error: BaseException) -> None:
         self._log.error("the worker ends", error=f"{type(error).__name__}: {error}")
         self._on_end(f"{type(error).__name__}: {error}")
 
     def _put_messages(self, generation: int, messages: list["_Message"]) -> None:
+        """In a thread, one after the other; behind one that failed none may follow. Raises nothing."""
+        if self._is_broken:
+            return
+        try:
+            self._put_whole(generation, messages)
+        except BaseException as error:  # noqa: BLE001 -- the edge of the thread
+            self._is_broken = True
+            if not isinstance(error, Stopped):
+                self._end(error)
+
+    def _put_whole(self, generation: int, messages: list["_Message"]) -> None:
         records = [self._record_of(message) for message in messages]
         links = _traceparents(messages) if self._is_tracing else ()
         # Messages are kept until they are acknowledged, and the records have their bytes.

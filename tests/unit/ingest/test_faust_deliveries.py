@@ -1,0 +1,98 @@
+"""Deliveries are handed over one after the other while the next is gathered, and nothing follows one that failed."""
+
+import asyncio
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tupli_ingest.adapters.faust_engine import FaustEngine
+from tupli_ingest.adapters.kafka_connection import KafkaConnection
+from tupli_ingest.core.errors import Bug, Stopped
+
+
+class Puts:
+    """An engine whose deliveries are put when they may be."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+        self.engine: Any = FaustEngine(
+            KafkaConnection(brokers="127.0.0.1:1"), "g1", lambda *_: None, on_end=self.ended.append
+        )
+        self.engine._put_whole = self._put
+        self.begun: list[int] = []
+        self.heard = threading.Semaphore(0)
+        self.may_go_on = threading.Semaphore(0)
+        self.error: BaseException | None = None
+
+    def _put(self, _: int, messages: list[Any]) -> None:
+        self.begun += [message.number for message in messages]
+        self.heard.release()
+        assert self.may_go_on.acquire(timeout=10)
+        if self.error is not None:
+            raise self.error
+
+    def deliver(self, number: int) -> "asyncio.Task[None]":
+        self.engine._loop = asyncio.get_running_loop()
+        event = SimpleNamespace(message=SimpleNamespace(generation_id=1, number=number))
+        return asyncio.create_task(self.engine._deliver([event]))
+
+    async def has_begun(self) -> None:
+        assert await asyncio.to_thread(self.heard.acquire, timeout=10)
+
+
+def test_the_next_is_gathered_while_one_is_put() -> None:
+    puts = Puts()
+
+    async def run() -> None:
+        await puts.deliver(1)
+        await puts.has_begun()
+        second = puts.deliver(2)
+        await asyncio.sleep(0)
+        assert not second.done()  # one may be put, and one gathered: no more
+        puts.may_go_on.release()
+        await second
+        await puts.has_begun()
+        puts.may_go_on.release()
+
+    asyncio.run(run())
+    assert puts.begun == [1, 2]
+    assert puts.ended == []
+
+
+@pytest.mark.parametrize(("error", "told"), [(Bug("a hole"), ["Bug: a hole"]), (Stopped(), [])])
+def test_nothing_follows_one_that_failed(error: BaseException, told: list[str]) -> None:
+    puts = Puts()
+    puts.error = error
+
+    async def run() -> None:
+        await puts.deliver(1)
+        await puts.has_begun()
+        second = puts.deliver(2)
+        puts.may_go_on.release()
+        done, _ = await asyncio.wait((second,), timeout=0.2)
+        assert not done  # Faust would count as processed what an agent is done with
+        second.cancel()
+
+    asyncio.run(run())
+    assert puts.begun == [1]
+    assert puts.ended == told
+
+
+def test_who_is_cancelled_while_one_is_put_cancels_none() -> None:
+    puts = Puts()
+
+    async def run() -> None:
+        await puts.deliver(1)
+        await puts.has_begun()
+        second = puts.deliver(2)
+        await asyncio.sleep(0)
+        second.cancel()
+        await asyncio.wait((second,))
+        puts.may_go_on.release()
+        await puts.has_begun()
+        puts.may_go_on.release()
+
+    asyncio.run(run())
+    assert puts.begun == [1, 2]
