@@ -301,12 +301,60 @@ def test_the_commands_make_what_the_rest_reads(tmp_path: Path, capsys: pytest.Ca
     assert main(["grant-key", "--keys", str(keys), "--private", str(private)]) == 2
     assert main(["grant-key", "--keys", str(keys), "--retire", "nobody"]) == 2
     assert main(["grant-key", "--keys", str(keys)]) == 2
-    assert main([*asked, "--hours", "1000"]) == 2
     assert main([*asked, "--stream", id_text(STREAM)]) == 2
-    assert main([*asked, "--subject", "ada"]) == 2
     told = capsys.readouterr().err
     assert "is there already" in told
     assert "no stream that goes straight to Kafka" in told
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "told"),
+    [
+        *(("--hours", hours, "is no time") for hours in ("nan", "inf", "-1", "1e999", "soon")),
+        *(("--hours", hours, "at most 744 hours") for hours in ("0", "1e-9", "745", "1e308")),
+        ("--subject", "ada", "is not an id"),
+        ("--benchmark", id_text(bytes(16)), "is not an id"),
+        ("--benchmark", "{" + id_text(BENCHMARK) + "}", "is not an id"),
+        ("--benchmark", id_text(BENCHMARK).replace("-", ""), "is not an id"),
+    ],
+)
+def test_a_flag_that_no_grant_can_have_is_named(
+    flag: str, value: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["grant", "--private", str(tmp_path / "private"), "--out", str(tmp_path / "grant")]
+    with pytest.raises(SystemExit) as ended:
+        main([*asked, "--benchmark", id_text(BENCHMARK), f"{flag}={value}"])
+    message = capsys.readouterr().err
+    assert (ended.value.code, f"argument {flag}: " in message, told in message) == (2, True, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "cannot be read"),
+        (b"", "no JSON"),
+        (b"[" * 100_000, "no JSON"),
+        (b"7", "no private key"),
+        (b'"text"', "no private key"),
+        (b"{}", "no private key"),
+        (b'{"iss": "a", "kid": "b"}', "no private key"),
+        (b'{"keys": []}', "a set of keys that verify"),
+        (b'{"iss": "a", "kid": "b", "d": "x", "kty": "EC"}', "no key of P-256"),
+    ],
+)
+def test_a_file_that_signs_nothing_is_told_for_what_it_is(
+    content: bytes | None, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    private = tmp_path / "private"
+    if content is not None:
+        private.write_bytes(content)
+    asked = ["grant", "--private", str(private), "--out", str(tmp_path / "grant")]
+    assert main([*asked, "--benchmark", id_text(BENCHMARK)]) == 2
+    message = capsys.readouterr().err
+    assert str(private) in message
+    assert told in message
+    assert "Error" not in message
+    assert not (tmp_path / "grant").exists()
 
 
 def test_an_order_that_no_grant_can_be(deployment: Deployment) -> None:

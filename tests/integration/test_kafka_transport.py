@@ -1,6 +1,7 @@
 """A recorder that goes straight to Kafka: what it is told when something is in the way."""
 
 import asyncio
+import base64
 import json
 import os
 import subprocess
@@ -85,6 +86,80 @@ def test_an_expired_grant_is_waited_for(holder: Holder, transport: KafkaTranspor
         transport.send_events(body_of(*direct_events()))
     holder.grant()
     assert transport.send_events(body_of(*direct_events())).accepted == len(direct_events())
+
+
+def token_of(payload: bytes) -> str:
+    return f"a.{base64.urlsafe_b64encode(payload).decode().rstrip('=')}.c"
+
+
+CLAIMS = {"iss": "i", "sub": id_text(BENCHMARK), "benchmark": id_text(BENCHMARK), "iat": 1, "exp": 2}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "it is no JSON"),
+        (b"\xff\xfe\x00", "it is no JSON"),
+        (b"[" * 100_000, "it is no JSON"),
+        (b"[]", "it is no JSON object"),
+        (b"{}", "no 'token'"),
+        (json.dumps({"token": 7}).encode(), "no 'token'"),
+        (json.dumps({"token": "secret"}).encode(), "no signed JWT"),
+        (json.dumps({"token": "a.secret"}).encode(), "no signed JWT"),
+        (json.dumps({"token": "a.s\u00e9cret.c"}).encode(), "no signed JWT"),
+        (json.dumps({"token": "a.!secret!.c"}).encode(), "no base64url"),
+        (json.dumps({"token": token_of(b"secret")}).encode(), "payload is no JSON"),
+        (json.dumps({"token": token_of(b"[7]")}).encode(), "payload is no JSON object"),
+        (json.dumps({"token": token_of(b"{}")}).encode(), "no 'iss'"),
+        *(
+            (json.dumps({"token": token_of(json.dumps(CLAIMS | other).encode()), "key": {}}).encode(), told)
+            for other, told in (
+                ({"exp": "secret"}, "no 'exp'"),
+                ({"exp": True}, "no 'exp'"),
+                ({"exp": 1e999}, "no 'exp'"),
+                ({"sub": "secret"}, "'sub' of its token is no id"),
+                ({"stream": "secret"}, "'stream' of its token is no id"),
+                ({}, "none of P-256"),
+            )
+        ),
+        (
+            json.dumps(
+                {
+                    "token": token_of(json.dumps(CLAIMS).encode()),
+                    "key": {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "d": "secret"},
+                }
+            ).encode(),
+            "none of P-256",
+        ),
+    ],
+)
+def test_a_broken_file_is_told_for_what_it_is_and_nothing_of_what_it_holds(
+    content: bytes, told: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "grant"
+    file.write_bytes(content)
+    file.chmod(0o600)
+    with pytest.raises(InvalidInput, match="holds no grant") as refused:
+        KafkaTransport("kafka://127.0.0.1:1", file)
+    message = str(refused.value)
+    assert str(file) in message
+    assert told in message
+    assert "Error" not in message
+    assert "secret" not in message
+
+
+def test_a_folder_is_no_grant(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="holds no grant: it cannot be read"):
+        KafkaTransport("kafka://127.0.0.1:1", tmp_path)
+
+
+def test_aiokafka_says_nothing_to_who_has_not_set_up_logging(tmp_path: Path) -> None:
+    told = "import logging, tupli.transport.kafka; logging.getLogger('aiokafka').error('away')"
+    listens = "; logging.basicConfig(); logging.getLogger('aiokafka').error('heard')"
+    done = subprocess.run(
+        [sys.executable, "-c", told + listens], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "ERROR:aiokafka:heard\n")
 
 
 def test_the_brokers_clock_counts_and_not_ours(holder: Holder) -> None:

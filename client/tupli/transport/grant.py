@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from tupli.errors import AuthError, InvalidInput, TupliError
 from tupli_schemas.direct import SIGNATURE_BYTES, from_base64url
@@ -16,6 +16,8 @@ from tupli_schemas.ids import parse_id
 
 MARGIN_S: Final = 5.0
 """So long before its end a grant is not used any more: what is on its way then would come too late."""
+TOKEN_PARTS: Final = 3
+M = TypeVar("M")
 INSTALL: Final = "recording straight to Kafka needs more; install it with: pip install 'tupli[direct]'"
 
 
@@ -85,10 +87,9 @@ class GrantFile:
     def _read(self) -> RecorderGrant:
         try:
             version = _version_of(self.path)
-            found = json.loads(self.path.read_bytes())
-            grant = _grant_of(found)
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            told = f"{self.path} holds no grant ({type(error).__name__}: {error})"
+            grant = _grant_of(_document(self.path))
+        except _NoGrant as error:
+            told = f"{self.path} holds no grant: {error} (`tupli admin grant` writes one)"
             raise InvalidInput(told, place="grant") from error
         if version[0] & (stat.S_IRWXG | stat.S_IRWXO):
             told = f"{self.path} can be read by others than its owner: chmod 600 {self.path}"
@@ -106,24 +107,63 @@ def _version_of(path: Path) -> tuple[int, ...]:
     return (stat.S_IMODE(found.st_mode), found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-def _grant_of(found: dict[str, Any]) -> RecorderGrant:
-    token = found["token"].encode("ascii")
-    claims = json.loads(from_base64url(token.split(b".")[1]))
+class _NoGrant(Exception):
+    """What is wrong with a file, in words that hold nothing of what it says: that may be a secret."""
+
+
+def _document(path: Path) -> dict[str, Any]:
     try:
-        stream = None if claims.get("stream") is None else parse_id(claims["stream"])
-        subject, benchmark = parse_id(claims["sub"]), parse_id(claims["benchmark"])
-    except InvalidId as error:
-        raise ValueError(str(error)) from error
+        raw = path.read_bytes()
+    except OSError as error:
+        raise _NoGrant(f"it cannot be read ({error.strerror})") from error
+    return _object(raw, "it")
+
+
+def _object(raw: bytes, what: str) -> dict[str, Any]:
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise _NoGrant(f"{what} is no JSON") from error
+    if not isinstance(found, dict):
+        raise _NoGrant(f"{what} is no JSON object")
+    return found
+
+
+def _grant_of(found: dict[str, Any]) -> RecorderGrant:
+    token = _member(found, "token", str, "it")
+    parts = token.split(".")
+    if len(parts) != TOKEN_PARTS or not token.isascii():
+        raise _NoGrant("its token is no signed JWT (RFC 7515)")
+    try:
+        payload = from_base64url(parts[1].encode())
+    except ValueError as error:
+        raise _NoGrant("its token's payload is no base64url") from error
+    claims = _object(payload, "its token's payload")
+    stream = claims.get("stream")
     return RecorderGrant(
-        token,
-        str(claims["iss"]),
-        subject,
-        benchmark,
-        stream,
-        int(claims["iat"]),
-        int(claims["exp"]),
-        _signer(found["key"]),
+        token.encode("ascii"),
+        _member(claims, "iss", str, "its token"),
+        _id(claims, "sub"),
+        _id(claims, "benchmark"),
+        None if stream is None else _id(claims, "stream"),
+        _member(claims, "iat", int, "its token"),
+        _member(claims, "exp", int, "its token"),
+        _signer(_member(found, "key", dict, "it")),
     )
+
+
+def _member(found: dict[str, Any], name: str, kind: type[M], what: str) -> M:
+    value = found.get(name)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise _NoGrant(f"{what} has no {name!r}, or not of the kind that it should be")
+    return value
+
+
+def _id(claims: dict[str, Any], name: str) -> bytes:
+    try:
+        return parse_id(_member(claims, name, str, "its token"))
+    except InvalidId as error:
+        raise _NoGrant(f"{name!r} of its token is no id") from error
 
 
 def _signer(key: dict[str, Any]) -> Callable[[bytes], bytes]:
@@ -136,11 +176,17 @@ def _signer(key: dict[str, Any]) -> Callable[[bytes], bytes]:
         )
     except ImportError as error:
         raise TupliError(INSTALL) from error
-    if (key["kty"], key["crv"]) != ("EC", "P-256"):
-        raise ValueError("its key is none of P-256")
-    x, y, d = (int.from_bytes(from_base64url(key[name].encode()), "big") for name in ("x", "y", "d"))
-    public = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1())
-    private = ec.EllipticCurvePrivateNumbers(d, public).private_key()
+    if (key.get("kty"), key.get("crv")) != ("EC", "P-256"):
+        raise _NoGrant("its key is none of P-256")
+    try:
+        x, y, d = (
+            int.from_bytes(from_base64url(_member(key, name, str, "its key").encode()), "big")
+            for name in ("x", "y", "d")
+        )
+        public = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1())
+        private = ec.EllipticCurvePrivateNumbers(d, public).private_key()
+    except ValueError as error:
+        raise _NoGrant("its key is none of P-256") from error
     algorithm, half = ec.ECDSA(hashes.SHA256()), SIGNATURE_BYTES // 2
 
     def sign(message: bytes) -> bytes:

@@ -8,6 +8,7 @@ published or deleted goes over HTTP.
 import asyncio
 import atexit
 import contextlib
+import logging
 import os
 import threading
 import weakref
@@ -56,6 +57,9 @@ _REFUSED: Final = (
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
 )
+
+# The recorder tells once what is away; aiokafka's lines at each try are for those who have set up logging.
+logging.getLogger("aiokafka").addHandler(logging.NullHandler())
 
 
 class KafkaTransport:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import math
 import os
 import re
 import sys
@@ -19,6 +20,7 @@ from tupli_ingest.adapters.clickhouse_cluster import require_fit
 from tupli_ingest.adapters.daemon_threads import DaemonThreads
 from tupli_ingest.adapters.generations import Generations
 from tupli_ingest.adapters.grant_issuing import GrantOrder, new_key, retire_key, write_grant
+from tupli_ingest.adapters.grant_keys import MAX_LIFETIME_S
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.adapters.kafka_topics import TopicPlan, create_topics_now
 from tupli_ingest.adapters.reader_account import ReaderAccount, ReaderSettings
@@ -82,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     migrate.add_argument(
         "--wait-s",
         metavar="SECONDS",
-        type=float,
+        type=_seconds,
         default=60.0,
         help="wait for so long for a store that does not answer yet (default: %(default)s)",
     )
@@ -103,12 +105,43 @@ def _add_grant_commands(commands: Any) -> None:
     key.set_defaults(run=_grant_key)
     grant = commands.add_parser("grant", help="let a recorder write straight to Kafka")
     grant.add_argument("--private", type=Path, required=True, help="the signing key")
-    grant.add_argument("--benchmark", required=True, help="its id")
-    grant.add_argument("--subject", default=id_text(LOCAL_SUBJECT), help="whose records they are; an id")
-    grant.add_argument("--stream", help="an id: for this stream alone")
-    grant.add_argument("--hours", type=float, default=24.0)
+    grant.add_argument("--benchmark", type=_id, required=True, help="its id")
+    grant.add_argument("--subject", type=_id, default=LOCAL_SUBJECT, help="whose records they are; an id")
+    grant.add_argument("--stream", type=_id, help="an id: for this stream alone")
+    grant.add_argument(
+        "--hours", type=_grant_hours, default=24.0, help="how long it holds (default: %(default)s)"
+    )
     grant.add_argument("--out", type=Path, required=True, help="the grant, for TUPLI_GRANT of one recorder")
     grant.set_defaults(run=_grant)
+
+
+def _id(text: str) -> bytes:
+    """An id as a flag takes it: the one text that it has, and not the one that stands for none."""
+    try:
+        found = parse_id(text)
+    except ContractError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if id_text(found) != text.lower() or not any(found):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an id")
+    return found
+
+
+def _grant_hours(text: str) -> float:
+    hours = _seconds(text)
+    if not 1 <= hours * 3_600 <= MAX_LIFETIME_S:
+        raise argparse.ArgumentTypeError(f"a grant holds for at most {MAX_LIFETIME_S // 3_600} hours")
+    return hours
+
+
+def _seconds(text: str) -> float:
+    """A number of a flag that counts time."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not (math.isfinite(found) and found >= 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time")
+    return found
 
 
 def _gateway(given: argparse.Namespace, settings: IngestSettings) -> int:
@@ -207,9 +240,9 @@ def _grant_key(given: argparse.Namespace, _: IngestSettings) -> int:
 
 def _grant(given: argparse.Namespace, _: IngestSettings) -> int:
     order = GrantOrder(
-        subject=parse_id(given.subject),
-        benchmark=parse_id(given.benchmark),
-        stream=parse_id(given.stream) if given.stream else None,
+        subject=given.subject,
+        benchmark=given.benchmark,
+        stream=given.stream,
         seconds=int(given.hours * 3_600),
     )
     sys.stdout.write(json.dumps(write_grant(given.private, order, given.out, int(time.time()))) + "\n")

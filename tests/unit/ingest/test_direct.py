@@ -85,7 +85,7 @@ def test_what_no_check_foresaw_is_refused_and_ends_nobody() -> None:
 
     item = decoder(Broken())(read_record(sealed(START)))
     assert (item.event, item.record.code) == (None, "invalid_event")
-    assert item.error == "cannot be checked (error)"
+    assert item.error == "cannot be checked: its parts do not go together"
 
 
 def steps(**changes: object) -> StepsRecorded:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -17,9 +17,8 @@ class Puts:
 
     def __init__(self) -> None:
         self.ended: list[str] = []
-        self.engine: Any = FaustEngine(
-            KafkaConnection(brokers="127.0.0.1:1"), "g1", lambda *_: None, on_end=self.ended.append
-        )
+        kafka = KafkaConnection(brokers="127.0.0.1:1")
+        self.engine = cast("Any", FaustEngine(kafka, "g1", lambda *_: None, on_end=self.ended.append))
         self.engine._put_whole = self._put
         self.begun: list[int] = []
         self.heard = threading.Semaphore(0)

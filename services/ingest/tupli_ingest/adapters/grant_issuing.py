@@ -89,12 +89,9 @@ def signed_grant(
         raise ContractError(f"{id_text(order.stream)} is no stream that goes straight to Kafka")
     if not 0 < order.seconds <= MAX_LIFETIME_S:
         raise ContractError(f"a grant is valid for 1 to {MAX_LIFETIME_S} s")
-    try:
-        private = json.loads(signing.read_bytes())
-        issuer, kid = private.pop("iss"), private["kid"]
-        key = ECKey.import_key(private)
-    except (OSError, JoseError, KeyError, TypeError, ValueError) as error:
-        raise KeyFileError(f"{signing} is no key for grants ({type(error).__name__}: {error})") from error
+    if not any(order.benchmark):
+        raise ContractError("a grant is for a benchmark, and this id stands for none")
+    key, issuer, kid = _signing_key(signing)
     claims: dict[str, Any] = {
         "iss": issuer,
         "sub": id_text(order.subject),
@@ -108,6 +105,31 @@ def signed_grant(
         claims["stream"] = id_text(order.stream)
     header = {"alg": ALGORITHM, "typ": GRANT_TYPE, "kid": kid}
     return jws.serialize_compact(header, json.dumps(claims), key, algorithms=[ALGORITHM]), claims
+
+
+def _signing_key(path: Path) -> tuple[ECKey, str, str]:
+    """The key, its issuer and its id."""
+    made = "`tupli admin grant-key --private FILE --keys SET` makes one"
+    try:
+        private = json.loads(path.read_bytes())
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise KeyFileError(f"{path} is no key that signs grants: no JSON; {made}") from error
+    if isinstance(private, dict) and "keys" in private:
+        raise KeyFileError(
+            f"{path} is a set of keys that verify; grants are signed with a private one: {made}"
+        )
+    named = isinstance(private, dict) and [private.get(name) for name in ("iss", "kid", "d")]
+    if not named or not all(isinstance(one, str) and one for one in named):
+        raise KeyFileError(f"{path} is no private key with an issuer and an id: {made}")
+    try:
+        key = ECKey.import_key({name: value for name, value in private.items() if name != "iss"})
+    except (JoseError, KeyError, TypeError, ValueError) as error:
+        raise KeyFileError(f"{path} is no key of {CURVE}; {made}") from error
+    if key.curve_name != CURVE:
+        raise KeyFileError(f"{path} is no key of {CURVE}; {made}")
+    return key, private["iss"], private["kid"]
 
 
 def _read_set(path: Path) -> list[dict[str, Any]]:

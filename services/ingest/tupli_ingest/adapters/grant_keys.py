@@ -128,8 +128,10 @@ class GrantKeys:
             raise GrantRefused("the grant's signature is not that of its key") from error
         try:
             return _verified(claims, key)
-        except (KeyError, TypeError, InvalidId, binascii.Error) as error:
-            raise GrantRefused(f"the grant is none ({type(error).__name__}: {error})") from error
+        except KeyError as error:
+            raise GrantRefused(f"the grant has no {error}") from error
+        except (TypeError, InvalidId, binascii.Error) as error:
+            raise GrantRefused("a claim of the grant is not of the kind that it should be") from error
         except ValueError as error:
             raise GrantRefused(f"the grant is none ({error})") from error
 

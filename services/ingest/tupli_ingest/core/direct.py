@@ -80,8 +80,8 @@ class DirectDecoder:
             return self._judged(record)
         except _Refused as refused:
             return _refusal(record, refused.code, str(refused))
-        except _UNFORESEEN as error:
-            return _refusal(record, "invalid_event", f"cannot be checked ({type(error).__name__})")
+        except _UNFORESEEN:
+            return _refusal(record, "invalid_event", "cannot be checked: its parts do not go together")
 
     def _judged(self, record: Record) -> Item:
         appended_ms = record.envelope.received_at
