@@ -3,6 +3,7 @@
 import itertools
 import threading
 import time
+from collections import Counter
 from collections.abc import Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from support.dead_spool import dead_spool
+from support.dead_spool import STEPS, dead_spool
+from support.loop_oracle import recorded_runs
 from tupli.errors import TransportError
 from tupli.recording import Recorder, shipper
 from tupli.recording.shipper import Background, background
@@ -28,12 +30,12 @@ class ToOne(FakeTransport):
 
 
 @contextmanager
-def left(folder: Path, transports: list[ToOne]) -> Iterator[Any]:
+def left(folder: Path, transports: list[ToOne], size: int = 2) -> Iterator[Any]:
     """A background with a stream for each transport, all of them due."""
     threads: Any = Background()
     with ExitStack() as stack:
         for number, transport in enumerate(transports):
-            stack.enter_context(dead_spool(folder / str(number), transport=transport))
+            stack.enter_context(dead_spool(folder / str(number), size, transport))
         for number, transport in enumerate(transports):
             threads.adopt(SpoolDirectory(folder / str(number)), transport)
             threads._adopt()
@@ -91,6 +93,25 @@ def test_a_spool_is_looked_at_once_for_all_of_its_streams(
         threads._keep(jobs, cover=True)
     mine = [root for thread, root in looks if thread == threading.get_ident()]
     assert sorted(mine) == [tmp_path / "0", tmp_path / "1"]
+
+
+def test_a_request_has_an_end_and_those_come_first_that_have_waited_longest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipper, "REQUEST_BYTES", 1_000_000)
+    transport = ToOne()
+    requests: list[set[bytes]] = []
+    transport.before_send = lambda events: requests.append({event.stream for event in events})
+    with left(tmp_path, [transport] * 5, size=2_000) as threads:
+        while threads.ship_once(1e9):
+            pass
+    assert len(requests[0]) < 5
+    turns = Counter[bytes]()
+    while len(turns) < 5:
+        assert set(turns.values()) <= {1}  # none comes twice before all have come
+        turns.update(requests.pop(0))
+    episodes = recorded_runs(transport.events)
+    assert [len(run.actions) for run in episodes] == [STEPS] * 5
 
 
 @pytest.mark.parametrize(

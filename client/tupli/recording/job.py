@@ -37,6 +37,7 @@ class StreamJob:
 
     Attributes:
         route: Streams that are equal in it share requests, see `Transport`.
+        taken_at: When its events were taken last (`time.monotonic`).
         ended: Nothing more will be written.
         urgent: Ship now, an episode has ended.
         done: Set when everything is acknowledged and the stream's directory is gone.
@@ -73,6 +74,7 @@ class StreamJob:
         self.told = False
         self.backoff = Backoff()
         self.left = False
+        self.taken_at = 0.0
         self._last_number = 0
         self._gap: int | None = None
         self._told_unknown = False
@@ -139,6 +141,7 @@ class StreamJob:
         """The next events, up to about so many bytes; they stay here until they are acknowledged."""
         self.urgent = False
         self._since = None
+        self.taken_at = time.monotonic()
         size = sum(_size(outgoing) for _, outgoing in self._unsent)
         while size < max_bytes and self._segments:
             segment = self._segments[0]

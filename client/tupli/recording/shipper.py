@@ -30,6 +30,8 @@ MIN_INTERVAL: Final = 0.05
 """Between two requests to a server: a fast simulator's steps share them, and its thread keeps the interpreter."""
 REST: Final = 8.0
 """So many times as long as a request took to make it rests: a thousand slow streams leave their process its core."""
+LEAST_BYTES: Final = 512
+"""What an event counts for at least: a request may hold 10,000 of them."""
 COVER_SECONDS: Final = 0.1
 CHECKSUM_SECONDS: Final = 1.0
 MAX_LINGER: Final = 2.0
@@ -193,13 +195,20 @@ class Background:
         return full
 
     def _items(self, jobs: list[StreamJob]) -> dict[StreamJob, list[Item]]:
-        """A request's events; the streams share it, each with its part of what it may hold, if it can be read."""
+        """A request's events; the streams share it, each with its part of what it may hold, if it can be read.
+
+        Where there are too many for one request, those come first that have waited longest.
+        """
         share = max(REQUEST_BYTES // max(len(jobs), 1), 64 * 1024)
         out: dict[StreamJob, list[Item]] = {}
-        for job in jobs:
+        size = 0
+        for job in sorted(jobs, key=lambda job: job.taken_at):
+            if size >= REQUEST_BYTES:
+                break
             try:
                 if job.resolve_benchmark():
                     out[job] = framed(job, job.take(share))
+                    size += sum(max(item.size, LEAST_BYTES) for item in out[job])
             except (TransportError, AuthError):
                 raise
             except Exception as error:  # noqa: BLE001 - a stream's edge: what is wrong with one stops no other
