@@ -9,6 +9,7 @@ from typing import Any
 import hypothesis
 import pytest
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture.providers import _get_local_constants
 
 from support.no_io import no_io
 
@@ -47,6 +48,8 @@ def _unit_tests_do_no_io(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         _forget_what_is_left()
         return
+    # Hypothesis notes each module's constants in a file when it first sees it: also not the tests' I/O.
+    _get_local_constants()
     with no_io() as attempts:
         yield
     assert not attempts, f"a unit test did I/O: {attempts}"
