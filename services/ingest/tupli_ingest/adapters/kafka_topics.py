@@ -28,6 +28,10 @@ _OF_STRANGERS: Final = {"compression.type": "uncompressed"}
 """Whatever a sender makes of its records: the brokers keep them so that every worker can read them."""
 
 
+SHOWN_S: Final = 30.0
+POLL_S: Final = 0.1
+
+
 @dataclass(frozen=True, slots=True)
 class TopicPlan:
     """How topics are made. The number of partitions of a topic that has records must never change."""
@@ -74,16 +78,38 @@ async def create_topics(connection: KafkaConnection, plan: TopicPlan) -> dict[st
         known = await admin.describe_topics()  # all: who asks for one by its name may make it
         _require_partitions(wanted, known)
         answer = await admin.create_topics(wanted)
+        outcomes = {name: _outcome(name, code, told) for name, code, told, *_ in answer.topic_errors}
+        await _shown(admin, wanted)
     except (KafkaError, OSError) as error:
         raise LogUnavailable(f"the brokers do not answer ({type(error).__name__}: {error})") from error
     finally:
         await admin.close()
-    return {name: _outcome(name, code, told) for name, code, told, *_ in answer.topic_errors}
+    return outcomes
 
 
 def create_topics_now(connection: KafkaConnection, plan: TopicPlan) -> Mapping[str, str]:
     """`create_topics` where there is no event loop."""
     return asyncio.run(create_topics(connection, plan))
+
+
+async def _shown(admin: AIOKafkaAdminClient, wanted: Sequence[NewTopic]) -> None:
+    """Wait until the brokers show all topics, which takes them a moment; what comes next can use them then.
+
+    Raises:
+        LogUnavailable: They do not, for long.
+        UnfitTopics: Somebody else made one meanwhile, with another number of partitions.
+    """
+    names = {topic.name for topic in wanted}
+    for _ in range(int(SHOWN_S / POLL_S)):
+        known = await admin.describe_topics()
+        shown = {told["topic"] for told in known if not told["error_code"] and told["partitions"]}
+        if names <= shown:
+            return _require_partitions(wanted, known)
+        await asyncio.sleep(POLL_S)
+    missing = ", ".join(sorted(names - shown))
+    raise LogUnavailable(
+        f"the topics were made, but the brokers do not show them after {SHOWN_S:g} s: {missing}"
+    )
 
 
 def _require_partitions(wanted: Sequence[NewTopic], known: Sequence[Mapping[str, Any]]) -> None:
