@@ -129,3 +129,16 @@ def test_what_takes_long_to_make_is_made_less_often(
         threads.ship_once(1e9)
         after = time.monotonic()
         assert before + pause <= server.backoff.not_before <= after + pause
+
+
+def test_who_is_done_first_leaves_the_hurry_to_those_who_still_close(tmp_path: Path) -> None:
+    transport = ToOne()
+    with left(tmp_path, [transport]) as threads:
+        server = threads._servers.setdefault(transport.route, shipper._Server(transport))
+        server.backoff.not_before = 2e9  # it rests
+        with threads.hurried():
+            with threads.hurried():
+                pass
+            threads.ship_once(1e9)
+            assert transport.requests == 1
+        assert not threads._hurried

@@ -36,13 +36,9 @@ def drain(stream: RecordingStream, timeout: float) -> None:
         SpoolFull: Recording had been stopped because the spool was full.
     """
     deadline = time.monotonic() + timeout
-    bg = background()
-    bg.hurry = True
-    try:
+    with background().hurried():
         for job in stream.jobs:
             _wait(job, stream, deadline)
-    finally:
-        bg.hurry = False
     if stream.config.owns_transport and all(job.done.is_set() for job in stream.jobs):
         stream.config.transport.close()
     stream.drained = True
@@ -100,22 +96,28 @@ def _drain_at_exit() -> None:
     for stream in streams:
         stream.finish("exit")
     bg = background()
-    bg.hurry = True
     left, reasons = 0, dict[str, None]()
-    for job in _until(deadline, bg):
-        while not job.wait_done(min(deadline, time.monotonic() + 0.1)):
-            why = bg.why(job)
-            if time.monotonic() >= deadline or why or job.blocked or not job.ended:
-                if not job.told:
-                    left += job.unacknowledged
-                    reasons[why] = None
-                break
+    with bg.hurried():
+        for job in _until(deadline, bg):
+            why = _what_keeps(job, bg, deadline)
+            if why is not None and not job.told:
+                left += job.unacknowledged
+                reasons[why] = None
     if left:
         why = "; ".join(filter(None, reasons))
         tell(
             f"{'at least ' if bg.is_adopting else ''}{left} rows are still in the spool{f' ({why})' if why else ''}; "
             "the next start or `tupli spool flush` delivers them"
         )
+
+
+def _what_keeps(job: StreamJob, bg: Background, deadline: float) -> str | None:
+    """Why a stream stays in the spool, as far as that is known; None when it was delivered."""
+    while not job.wait_done(min(deadline, time.monotonic() + 0.1)):
+        why = bg.why(job)
+        if time.monotonic() >= deadline or why or job.blocked or not job.ended:
+            return why
+    return None
 
 
 def _until(deadline: float, bg: Background) -> Iterator[StreamJob]:

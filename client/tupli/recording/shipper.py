@@ -10,7 +10,8 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -59,7 +60,7 @@ class Background:
         self._threads: dict[str, threading.Thread] = {}
         self._adopted: set[tuple[str, str, str]] = set()
         self._adoptions: list[Adoption] = []
-        self.hurry = False
+        self._hurried: set[object] = set()
 
     def add(self, job: StreamJob) -> None:
         """Look after a stream from now on; done again, it starts threads that an interruption left out."""
@@ -105,6 +106,16 @@ class Background:
     def is_adopting(self) -> bool:
         """Whether there may be dead streams that wait to be taken over."""
         return bool(self._adoptions)
+
+    @contextmanager
+    def hurried(self) -> Iterator[None]:
+        """Within, requests follow one another without a pause; also within another's block that is left meanwhile."""
+        somebody = object()
+        self._hurried.add(somebody)
+        try:
+            yield
+        finally:
+            self._hurried.discard(somebody)
 
     def wake(self) -> None:
         """Look now whether something should be shipped."""
@@ -169,7 +180,7 @@ class Background:
         for route, jobs in groups.items():
             server = self._servers.setdefault(route, _Server(jobs[0].transport))
             server.transport = jobs[0].transport  # the one before may be closed
-            if now >= server.backoff.not_before or (self.hurry and not server.backoff.failures):
+            if now >= server.backoff.not_before or (self._hurried and not server.backoff.failures):
                 more = self._ship(server, jobs) or more
         return more
 
