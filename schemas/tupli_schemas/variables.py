@@ -31,6 +31,11 @@ def unknown_variables(
     return {name: _nearest(name.upper(), readable) for name in unknown}
 
 
+def variables_of(prefix: str, fields: Iterable[str]) -> set[str]:
+    """The variables that the fields of settings are read from."""
+    return {f"{prefix}{name}".upper() for name in fields}
+
+
 def _of_services(names: Iterable[str]) -> list[str]:
     """How the names begin that Kubernetes sets for each service, as `TUPLI_GATEWAY_SERVICE_HOST` and `..._PORT_80_TCP`."""
     services = [n.removesuffix(_HOST_OF_SERVICE) for n in names if n.endswith(_HOST_OF_SERVICE)]

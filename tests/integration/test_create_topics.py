@@ -1,13 +1,11 @@
 """`create-topics` on a real broker: what it makes, and what it says where that cannot be."""
 
-import os
-import subprocess
-import sys
 import uuid
 
 import pytest
 
 from support.kafka_broker import shared_broker
+from support.modules import run_module
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.adapters.kafka_topics import TopicPlan, create_topics_now
 from tupli_ingest.core.errors import LogUnavailable, UnfitTopics
@@ -42,14 +40,7 @@ def test_another_number_of_partitions_is_refused_with_both_numbers(kafka: KafkaC
 def test_the_command_ends_with_an_error_then(kafka: KafkaConnection) -> None:
     create_topics_now(kafka, plan(1))
     more = {"TUPLI_KAFKA_BROKERS": kafka.brokers, "TUPLI_KAFKA_TOPIC_PREFIX": kafka.topic_prefix}
-    done = subprocess.run(
-        [sys.executable, "-m", "tupli_ingest", "create-topics", "--partitions", "2"],
-        env=os.environ | more,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    done = run_module("tupli_ingest", "create-topics", "--partitions", "2", environment=more)
     assert done.returncode == 2
     assert "has 1 and 2 were asked for" in done.stderr
 

@@ -10,7 +10,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from support.loop_oracle import recorded_runs
-from tupli.recording import record
+from tupli.recording import TupliVectorEnvWrapper, record
 from tupli.recording.subjects import INTERRUPTED, NO_SUBJECT, RESET_FAILED
 from tupli.transport import FakeTransport
 
@@ -129,14 +129,20 @@ def test_a_vectors_reset_that_fails(mode: AutoresetMode, transport: FakeTranspor
     assert ends(transport) == [first, first, second, second]
 
 
-def test_a_reset_of_one_slot_that_fails_leaves_the_other(transport: FakeTransport, tmp_path: Path) -> None:
+def one_failed(slot: int, transport: FakeTransport, spool: Path) -> TupliVectorEnvWrapper:
+    """Two robots that are reset by hand: after a step of both, the reset of one failed."""
     envs, robots = made(AutoresetMode.DISABLED)
-    with record(envs, "robot", transport=transport, spool_dir=tmp_path) as env:
-        env.reset()
-        env.step(np.zeros(2, np.int64))
-        robots[1].error = TimeoutError()
-        with pytest.raises(TimeoutError):
-            env.reset(options={"reset_mask": np.array([False, True])})
+    env: TupliVectorEnvWrapper = record(envs, "robot", transport=transport, spool_dir=spool)
+    env.reset()
+    env.step(np.zeros(2, np.int64))
+    robots[slot].error = TimeoutError()
+    with pytest.raises(TimeoutError):
+        env.reset(options={"reset_mask": np.arange(2) == slot})
+    return env
+
+
+def test_a_reset_of_one_slot_that_fails_leaves_the_other(transport: FakeTransport, tmp_path: Path) -> None:
+    with one_failed(1, transport, tmp_path) as env:
         assert heard(lambda: env.step(np.zeros(2, np.int64))) == [RESET_FAILED]
     assert ends(transport) == [([[1, 0], [1, 1], [1, 2]], "closed"), ([[1, 0], [1, 1]], "reset")]
 
@@ -215,13 +221,7 @@ def test_what_is_said_of_a_slot_whose_reset_failed_is_not_its_episode_before_whe
     transport: FakeTransport, tmp_path: Path
 ) -> None:
     """The other slot's reset is made: steps could take the short way again."""
-    envs, robots = made(AutoresetMode.DISABLED)
-    with record(envs, "robot", transport=transport, spool_dir=tmp_path) as env:
-        env.reset()
-        env.step(np.zeros(2, np.int64))
-        robots[0].error = TimeoutError()
-        with pytest.raises(TimeoutError):
-            env.reset(options={"reset_mask": np.array([True, False])})
+    with one_failed(0, transport, tmp_path) as env:
         env.reset(options={"reset_mask": np.array([False, True])})
         assert heard(lambda: env.step(np.zeros(2, np.int64))) == [RESET_FAILED]
         assert heard(lambda: env.annotate(0, robot="free")) == [NO_SUBJECT]

@@ -1,11 +1,10 @@
 """A file of TLS that is missing, or is none, ends a process at its start: exit code 2, and the path is named."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from support.modules import run_module
 
 KAFKA = {"TUPLI_KAFKA_BROKERS": "127.0.0.1:1", "TUPLI_KAFKA_SECURITY_PROTOCOL": "SSL"}
 CLICKHOUSE = {"TUPLI_CLICKHOUSE_HOST": "127.0.0.1", "TUPLI_CLICKHOUSE_PORT": "1"}
@@ -16,14 +15,7 @@ PORT = ("--port", "0")
 
 def ended(arguments: tuple[str, ...], more: dict[str, str]) -> tuple[int, str]:
     """The exit code of a process, and what it said."""
-    done = subprocess.run(
-        [sys.executable, "-m", *arguments],
-        env=os.environ | more,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_module(*arguments, environment=more)
     return done.returncode, done.stderr
 
 

@@ -1,13 +1,12 @@
 """A misspelt setting is told in the log of each process that starts, and stops none of them."""
 
 import json
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from support.modules import run_module
 
 SECRET = "not-for-the-log"
 MISSPELT = {"TUPLI_KAFAK_BROKERS": SECRET, "TUPLI_QEURY_THREADS": SECRET}
@@ -30,15 +29,7 @@ ENDS_AT_ONCE = {  # each process ends over it, behind its warnings
 
 def warned(arguments: list[str], more: dict[str, str]) -> dict[str, str]:
     """The variables that a process warned of, with what it took for meant."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TUPLI_")}
-    done = subprocess.run(
-        [sys.executable, "-m", *arguments],
-        env=environment | GIVEN | MISSPELT | more,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_module(*arguments, environment=GIVEN | MISSPELT | more)
     assert done.returncode == 2
     assert SECRET not in done.stderr
     lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import structlog
 from pydantic_settings import BaseSettings
 
-from tupli_schemas.variables import unknown_variables
+from tupli_schemas.variables import unknown_variables, variables_of
 
 
 def tell_unknown_variables(
@@ -18,13 +18,8 @@ def tell_unknown_variables(
         settings: What this process reads, its clients' aside.
         elsewhere: How names begin that other processes read.
     """
-    known = {name for one in settings for name in variables_of(one)}
+    by_class = (variables_of(one.model_config["env_prefix"], one.model_fields) for one in settings)
+    known = set().union(*by_class)
     log = structlog.get_logger("tupli_ingest.settings")
     for name, nearest in unknown_variables(given, known, elsewhere).items():
         log.warning("unknown variable", variable=name, nearest=nearest, told="nothing reads it")
-
-
-def variables_of(settings: type[BaseSettings]) -> set[str]:
-    """The variables that settings are read from."""
-    prefix = settings.model_config["env_prefix"]
-    return {f"{prefix}{name}".upper() for name in settings.model_fields}

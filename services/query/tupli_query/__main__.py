@@ -15,7 +15,7 @@ from tupli_query.adapters.clickhouse_reader import ClickHouseConnection
 from tupli_query.app import build_over_http
 from tupli_query.logs import configure_logging
 from tupli_query.settings import QuerySettings
-from tupli_schemas.variables import unknown_variables
+from tupli_schemas.variables import unknown_variables, variables_of
 
 STOP_SECONDS: Final = 10
 READ: Final = (QuerySettings, ClickHouseConnection)
@@ -60,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _tell_unknown_variables() -> None:
     """Warn of each variable of ours that nobody reads; never of what it holds."""
-    prefixed = ((one.model_config["env_prefix"], name) for one in READ for name in one.model_fields)
-    known = {f"{prefix}{name}".upper() for prefix, name in prefixed}
+    by_class = (variables_of(one.model_config["env_prefix"], one.model_fields) for one in READ)
+    known = set().union(*by_class)
     for name, nearest in unknown_variables(os.environ, known, ELSEWHERE).items():
         logging.getLogger("tupli_query").warning(
             "unknown variable", extra={"variable": name, "nearest": nearest, "told": "nothing reads it"}

@@ -40,15 +40,20 @@ class Puts:
     async def has_begun(self) -> None:
         assert await asyncio.to_thread(self.heard.acquire, timeout=10)
 
+    async def two(self) -> "asyncio.Task[None]":
+        """The second, while the first is put."""
+        await self.deliver(1)
+        await self.has_begun()
+        second = self.deliver(2)
+        await asyncio.sleep(0)
+        return second
+
 
 def test_the_next_is_gathered_while_one_is_put() -> None:
     puts = Puts()
 
     async def run() -> None:
-        await puts.deliver(1)
-        await puts.has_begun()
-        second = puts.deliver(2)
-        await asyncio.sleep(0)
+        second = await puts.two()
         assert not second.done()  # one may be put, and one gathered: no more
         puts.may_go_on.release()
         await second
@@ -66,9 +71,7 @@ def test_nothing_follows_one_that_failed(error: BaseException, told: list[str]) 
     puts.error = error
 
     async def run() -> None:
-        await puts.deliver(1)
-        await puts.has_begun()
-        second = puts.deliver(2)
+        second = await puts.two()
         puts.may_go_on.release()
         done, _ = await asyncio.wait((second,), timeout=0.2)
         assert not done  # Faust would count as processed what an agent is done with
@@ -83,10 +86,7 @@ def test_who_is_cancelled_while_one_is_put_cancels_none() -> None:
     puts = Puts()
 
     async def run() -> None:
-        await puts.deliver(1)
-        await puts.has_begun()
-        second = puts.deliver(2)
-        await asyncio.sleep(0)
+        second = await puts.two()
         second.cancel()
         await asyncio.wait((second,))
         puts.may_go_on.release()
