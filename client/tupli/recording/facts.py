@@ -38,7 +38,7 @@ def start_payload(
         reset_info = b""
     parts = {"seed": seed, "options": options}
     metadata = dict(config.metadata)
-    payload = _with_info(control.payload_of(**parts, metadata=metadata), reset_info)
+    payload = _with_info(control.payload_of(**parts, metadata=metadata or None), reset_info)
     if len(payload) <= _SURELY_FITS:
         return payload
     room = MAX_FACTS_BYTES - _described_bytes(config, schema)
@@ -48,7 +48,7 @@ def start_payload(
     gone = _largest(sizes, len(payload) - room, room, warn)
     kept = {name: value for name, value in parts.items() if (name, "") not in gone}
     return _with_info(
-        control.payload_of(**kept, metadata=_without(metadata, gone)),
+        control.payload_of(**kept, metadata=_without(metadata, gone) or None),
         b"" if ("reset info", "") in gone else reset_info,
     )
 

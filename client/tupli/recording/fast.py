@@ -34,14 +34,14 @@ def make_step(stream: SingleStream, env_step: Step) -> Step | None:
     """A step of the environment with recording around it, for the segment at hand; None when there is no short way."""
     if stream.structures is None or stream.schema is None or stream.schema.extra or not stream.short_way:
         return None
-    columns = stream.writer.segment.columns
+    segment = stream.writer.segment
     observation, action = (
-        _leaf(structure, columns.get(name))
+        _leaf(structure, segment, name)
         for structure, name in ((stream.structures[0], "o0"), (stream.structures[1], "a0"))
     )
     if observation is None or action is None:
         return None
-    record = stream.writer.segment.shape.record[0]
+    record = segment.shape.record[0]
     if observation.is_vector and action.is_vector and {"o0", "a0"} <= record.keys():
         return _vectors(stream, env_step, observation, action)
     return _leaves(stream, env_step, observation.put, action.put)
@@ -223,16 +223,17 @@ def _recovery(stream: SingleStream, action_column: Any) -> Callable[[int, bytes,
     return recover
 
 
-def _leaf(structure: Structure, column: Any) -> _Leaf | None:
-    put = _putter(structure, column)
+def _leaf(structure: Structure, segment: Segment, name: str) -> _Leaf | None:
+    put = _putter(structure, segment, name)
     if put is None or not isinstance(structure, ArrayLeaf):
         return None
     size = structure.cell.size * structure.dtype.itemsize
     return _Leaf(put, structure.dtype, size, len(structure.shape) == 1 and structure.box == "ndarray")
 
 
-def _putter(structure: Structure, column: Any) -> Put | None:
+def _putter(structure: Structure, segment: Segment, name: str) -> Put | None:
     """What writes one leaf into its column, when that is all the structure has."""
+    column = segment.columns.get(name)
     if not isinstance(structure, ArrayLeaf) or structure.cell.is_opaque or column is None:
         return None
     dtype = structure.dtype
@@ -243,7 +244,7 @@ def _putter(structure: Structure, column: Any) -> Put | None:
     if structure.box == "scalar":
         return _scalar_putter(column, dtype.type)
     if structure.box == "ndarray":
-        return _array_putter(column, dtype, structure.shape)
+        return array_putter(segment, name, dtype, structure.shape)
     return None
 
 
@@ -273,12 +274,24 @@ def _scalar_putter(column: Any, kind: type) -> Put:
     return put
 
 
-def _array_putter(column: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Put:
-    array_type = np.ndarray
+def array_putter(
+    segment: Segment, name: str, dtype: "np.dtype[Any]", shape: tuple[int, ...], *, rows: int = 1
+) -> Put:
+    """What writes an array into `rows` rows of its column, which lie densely or are one.
+
+    From some hundred items on NumPy gives up the interpreter to copy, and waits behind the background's threads
+    to have it back: longer than the copy took. The memory's own assignment keeps it.
+    """
+    array_type, whole, column = np.ndarray, segment.whole, segment.columns[name]
+    (at, stride), size = segment.places[name], prod(shape) * dtype.itemsize
 
     def put_array(row: int, value: Any) -> bool:
         if value.__class__ is array_type and value.dtype is dtype and value.shape == shape:
-            column[row] = value
+            start = at + row * stride
+            try:
+                whole[start : start + size] = value.data.cast("B")
+            except (TypeError, ValueError):  # it lies in another order; or times, which have no plain memory
+                column[row : row + rows] = value
             return True
         return False
 

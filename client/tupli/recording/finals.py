@@ -42,11 +42,15 @@ def put_finals(
         HeapFull: One has no room in the segment.
     """
     writer.need(sum(len(cell) for cells in finals for cell in cells or () if isinstance(cell, bytes)))
-    for slot, cells in zip(slots, finals, strict=True):
-        if cells is not None:
-            _put_final(writer, row, slot, cells, now)
-            row += 1
-    return row
+    columns = writer.segment.columns
+    known = [(slot, cells) for slot, cells in zip(slots, finals, strict=True) if cells is not None]
+    for at, (_, cells) in enumerate(known, row):
+        _put_cells(writer, at, cells)
+    end = row + len(known)
+    columns["flags"][row:end] = IS_FINAL
+    columns["slot"][row:end] = [slot for slot, _ in known]
+    columns["time"][row:end] = now
+    return end
 
 
 def put_fitting(
@@ -64,7 +68,7 @@ def put_fitting(
     return kept
 
 
-def _put_final(writer: StreamWriter, row: int, slot: int, cells: Sequence[Any], now: int) -> None:
+def _put_cells(writer: StreamWriter, row: int, cells: Sequence[Any]) -> None:
     columns = writer.segment.columns
     for index, cell in enumerate(cells):
         name = f"o{index}"
@@ -73,6 +77,3 @@ def _put_final(writer: StreamWriter, row: int, slot: int, cells: Sequence[Any], 
         elif f"{name}_size" in columns:
             columns[name][row] = writer.put_bytes(cell)
             columns[f"{name}_size"][row] = len(cell)
-    columns["flags"][row] = IS_FINAL
-    columns["slot"][row] = slot
-    columns["time"][row] = now

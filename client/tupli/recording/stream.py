@@ -48,6 +48,7 @@ MAX_ROW_BYTES: Final = MAX_EVENT_BYTES - (1 << 20)
 IDLE: Final = 4
 """Between episodes, or off."""
 FULL: Final = "spool full"
+_FIELDS: Final = frozenset(EPISODE_FIELDS)
 
 
 class RecordingStream(abc.ABC):
@@ -161,7 +162,9 @@ class RecordingStream(abc.ABC):
 
     def check_names(self, metadata: Mapping[str, Any]) -> None:
         """Tell of metadata that is named like a field of episodes."""
-        for name in sorted(set(EPISODE_FIELDS) & metadata.keys()):
+        if _FIELDS.isdisjoint(metadata):
+            return
+        for name in sorted(_FIELDS & metadata.keys()):
             told = f"metadata {name!r} is named like a field of episodes: in filters it is 'metadata.{name}'"
             self.warn(told, once=f"metadata {name}")
 

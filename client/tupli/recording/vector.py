@@ -391,8 +391,8 @@ class VectorStream(RecordingStream):
         now = time.time_ns()
         ending = [slot for slot in over if self.episodes[slot]]
         flags = terminated * np.uint8(TERMINATED) | truncated * np.uint8(TRUNCATED)
-        finals = self._final_cells(ending, observations, infos)
         leaves = self._next_leaves(observations)
+        finals = self._final_cells(ending, observations, infos, leaves)
         starts = autoreset_starts(begun, infos, self.slots)
         try:
             self._put_ended(ending, finals, [int(flags[slot]) for slot in ending], now)
@@ -469,11 +469,15 @@ class VectorStream(RecordingStream):
         if starts:
             self._begin(observations, starts)
 
-    def _final_cells(self, ending: list[int], observations: Any, infos: Any) -> list[Cells]:
+    def _final_cells(
+        self, ending: list[int], observations: Any, infos: Any, leaves: list[Any] | None
+    ) -> list[Cells]:
         """The cells of each final observation; None where it is not known or does not fit."""
         space, structure = self.config.observation_space, self._structure(0)
         if self.mode == SAME_STEP:
             return [cells_of(structure, final_observation(infos, slot, space)) for slot in ending]
+        if leaves is not None:
+            return [[leaf[slot] for leaf in leaves] for slot in ending]
         return [cells_of(structure, slot_value(space, observations, slot)) for slot in ending]
 
     def _abort_some(self, slots: set[int], reason: str, *, discarded: bool = False) -> None:

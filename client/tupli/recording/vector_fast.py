@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from tupli.recording.fast import array_putter
 from tupli.recording.stream import BUSY, CAREFUL, RUN
 from tupli.recording.vector import VectorStream
 from tupli.spool.segment import Segment
@@ -16,7 +17,7 @@ from tupli_schemas.structures import ArrayLeaf, Structure
 VectorStep = Callable[[Any], Any]
 Put = Callable[[int, Any], bool]
 SMALL: Final = 1 << 14
-"""Bytes of a block up to which two copies cost less than NumPy's assignment to a part of a column."""
+"""Bytes of a block up to which two copies cost less than what it takes to begin one."""
 _TIME: Final = struct.Struct("=q")
 
 
@@ -123,13 +124,12 @@ def _putter(segment: Segment, name: str, structure: Structure, slots: int) -> Pu
             return True
         return False
 
-    def put_array(row: int, value: Any) -> bool:
+    def put_rows(row: int, value: Any) -> bool:
         if value.__class__ is array_type and value.dtype is dtype and value.shape == shape:
             column[row : row + slots] = value
             return True
         return False
 
-    is_dense = row_size == dtype.itemsize * prod(
-        structure.shape
-    )  # else it stands in records: a vector of one slot
-    return put_bytes if is_dense and size <= SMALL else put_array
+    if row_size != dtype.itemsize * prod(structure.shape):  # it stands in records: a vector of one slot
+        return put_rows
+    return put_bytes if size <= SMALL else array_putter(segment, name, dtype, shape, rows=slots)

@@ -11,6 +11,7 @@ from tupli_schemas.values import encode
 
 _NOT_OF_A_RESET: Final = frozenset(("final_obs", "final_observation", "final_info", "episode", "_episode"))
 """What the infos of an autoreset's step say of the episode before."""
+_NOTHING: Final = encode({})
 
 
 @dataclass
@@ -49,4 +50,6 @@ def reset_starts(chosen: Iterable[int], infos: Any, slots: int, seed: Any, optio
 
 def autoreset_starts(begun: Iterable[int], infos: Any, slots: int) -> dict[int, Start]:
     """The episodes that a step began by itself."""
+    if not infos:
+        return {slot: Start(_NOTHING) for slot in begun}
     return {slot: Start(encode(slot_info(infos, slot, slots, without=_NOT_OF_A_RESET))) for slot in begun}

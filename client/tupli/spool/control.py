@@ -61,7 +61,7 @@ def encode(kind: Kind, *, slot: int, episode: int, row: int, time: int, flags: i
 def payload_of(**members: Any) -> bytes:
     """The JSON of a payload; members that are None or empty are left out."""
     kept = {name: to_tagged(value) for name, value in members.items() if value is not None and value != ""}
-    return orjson.dumps(kept)
+    return orjson.dumps(kept) if kept else b"{}"
 
 
 def decode(control: memoryview, start: int, end: int) -> Iterator[Control]:

@@ -42,7 +42,7 @@ def test_the_environment_takes_room_of_the_start_too() -> None:
     told = Told()
     options = "x" * 9 * MIB
     assert started(told, options=options)["options"] == options
-    assert started(told, options=options, environment=3 * MIB) == {"metadata": {}}
+    assert started(told, options=options, environment=3 * MIB) == {}
     assert told.keys == ["options"]
 
 
@@ -67,5 +67,5 @@ def test_the_largest_facts_go_first() -> None:
 
 def test_a_reset_info_has_the_limit_of_an_info() -> None:
     told = Told()
-    assert started(told, reset_info=b'"' + b"x" * 9 * MIB + b'"') == {"metadata": {}}
+    assert started(told, reset_info=b'"' + b"x" * 9 * MIB + b'"') == {}
     assert told.keys == ["reset info"]
