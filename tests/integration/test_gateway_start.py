@@ -16,7 +16,7 @@ from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.adapters.kafka_log import KafkaLog
 from tupli_ingest.app import framed_app
 from tupli_ingest.core.errors import LogUnavailable, UnfitStore
-from tupli_ingest.gateway_http import GatewayHttp
+from tupli_ingest.grown.gateway_http import GatewayHttp
 from tupli_ingest.observing import NOT_OBSERVED
 from tupli_schemas.records import Envelope, NewRecord
 

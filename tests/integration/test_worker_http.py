@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from support.metrics import Figures
+from tupli_ingest.grown.worker_http import WorkerHttp
 from tupli_ingest.observing import observe
 from tupli_ingest.serving import bound, serving
 from tupli_ingest.settings import IngestSettings
-from tupli_ingest.worker_http import WorkerHttp
 
 
 class World:

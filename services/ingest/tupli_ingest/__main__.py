@@ -24,17 +24,17 @@ from tupli_ingest.adapters.grant_keys import MAX_LIFETIME_S
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.adapters.kafka_topics import TopicPlan, create_topics_now
 from tupli_ingest.adapters.reader_account import ReaderAccount, ReaderSettings
-from tupli_ingest.cluster import GatewayParts, once_available
 from tupli_ingest.core.errors import IngestError
-from tupli_ingest.gateway_http import GatewayHttp
+from tupli_ingest.grown.gateway_http import GatewayHttp
+from tupli_ingest.grown.parts import GatewayParts, once_available
+from tupli_ingest.grown.worker_http import WorkerHttp
+from tupli_ingest.grown.workers import WorkerParts
 from tupli_ingest.logs import adopt_standard_logging, configure_logging
 from tupli_ingest.observing import observe
 from tupli_ingest.serving import bound, serve, serving, stop_on_signals
 from tupli_ingest.settings import IngestSettings
 from tupli_ingest.variables import tell_unknown_variables
 from tupli_ingest.waiting import once_answered
-from tupli_ingest.worker_http import WorkerHttp
-from tupli_ingest.workers import WorkerParts
 from tupli_schemas.errors import ContractError
 from tupli_schemas.ids import LOCAL_SUBJECT, id_text, parse_id
 

@@ -18,9 +18,9 @@ from starlette.types import ASGIApp
 from tupli_ingest.adapters.clickhouse_client import ClickHouseConnection
 from tupli_ingest.adapters.daemon_threads import DaemonThreads
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
-from tupli_ingest.cluster import GatewayParts
 from tupli_ingest.core.errors import IngestError
-from tupli_ingest.gateway_http import GatewayHttp
+from tupli_ingest.grown.gateway_http import GatewayHttp
+from tupli_ingest.grown.parts import GatewayParts
 from tupli_ingest.logs import adopt_standard_logging, configure_logging
 from tupli_ingest.observing import Observed, observe
 from tupli_ingest.serving import serve, stop_on_signals

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tupli_ingest.adapters.kafka_groups import GroupPosition
-from tupli_ingest.belonging import FORGOTTEN_SECONDS, REFUSED_SECONDS, Belonging
 from tupli_ingest.core.belonging import why_not_its_log
+from tupli_ingest.grown.belonging import FORGOTTEN_SECONDS, REFUSED_SECONDS, Belonging
 from tupli_ingest.processing.mark_watcher import MarkWatcher
 
 

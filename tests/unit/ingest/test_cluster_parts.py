@@ -8,19 +8,20 @@ from typing import Any
 
 import pytest
 
-from tupli_ingest import cluster, lane, workers
 from tupli_ingest.adapters.clickhouse_client import ClickHouseConnection
 from tupli_ingest.adapters.faust_engine import FaustEngine
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.adapters.kafka_groups import GroupPosition
 from tupli_ingest.adapters.memory import MemoryLog, MemoryStore
-from tupli_ingest.cluster import ClusterParts, GatewayParts, once_available
 from tupli_ingest.core.errors import LogUnavailable
 from tupli_ingest.core.plan import Plan
-from tupli_ingest.lane import Lane
+from tupli_ingest.grown import lane, workers
+from tupli_ingest.grown import parts as cluster
+from tupli_ingest.grown.lane import Lane
+from tupli_ingest.grown.parts import ClusterParts, GatewayParts, once_available
+from tupli_ingest.grown.workers import WorkerParts
 from tupli_ingest.processing import watchdog
 from tupli_ingest.settings import IngestSettings
-from tupli_ingest.workers import WorkerParts
 from tupli_schemas.direct import DIRECT_PARTITIONS
 from tupli_schemas.events import DIRECT_TOPIC, EPISODES_TOPIC
 

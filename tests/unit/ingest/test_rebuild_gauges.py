@@ -8,9 +8,9 @@ import pytest
 from support.metrics import Figures
 from tupli_ingest.core.plan import Plan
 from tupli_ingest.gauges import EmbeddedEngines, watch_embedded
+from tupli_ingest.grown.gauges import watch_lanes
 from tupli_ingest.observing import observe
 from tupli_ingest.settings import IngestSettings
-from tupli_ingest.worker_gauges import watch_lanes
 
 NAME = "tupli_rebuild_remaining_records"
 

@@ -27,6 +27,7 @@ from tupli_ingest.core.errors import LogUnavailable, Unavailable
 from tupli_ingest.core.plan import Plan
 from tupli_ingest.core.ports import EpisodeStore, StoredStream
 from tupli_ingest.gauges import catalogue_lag
+from tupli_ingest.grown.rebuilds import ClusterRebuilds
 from tupli_ingest.http.dead_letters import dead_letters_router
 from tupli_ingest.http.gateway import Gateway
 from tupli_ingest.http.identity import Identify, local_caller
@@ -37,7 +38,6 @@ from tupli_ingest.processing.dead_letter_limit import DeadLetterLimit
 from tupli_ingest.processing.plan_watcher import PlanWatcher
 from tupli_ingest.processing.projector import Projector
 from tupli_ingest.processing.readiness import Readiness
-from tupli_ingest.rebuilds import ClusterRebuilds
 from tupli_ingest.settings import IngestSettings
 
 P = TypeVar("P", bound="Closable")
@@ -203,7 +203,7 @@ async def once_available(
 
     `tell` hears what it waits for.
     """
-    log = structlog.get_logger("tupli_ingest.cluster")
+    log = structlog.get_logger("tupli_ingest.grown.parts")
     while not stop.is_set():
         try:
             made = await _made_before(stop, make)

@@ -12,10 +12,10 @@ from tupli_ingest.adapters.faust_engine import FaustEngine, GroupLimits
 from tupli_ingest.adapters.grant_keys import GrantKeys
 from tupli_ingest.adapters.kafka_groups import group_of
 from tupli_ingest.adapters.kafka_topics import partitioner, partitions_of
-from tupli_ingest.cluster import ClusterParts
 from tupli_ingest.core.direct import DirectDecoder
 from tupli_ingest.core.errors import Bug
 from tupli_ingest.core.pipeline import Pipeline
+from tupli_ingest.grown.parts import ClusterParts
 from tupli_ingest.processing.block_writer import BlockWriter, WriterLimits
 from tupli_ingest.processing.eraser import Eraser
 from tupli_ingest.processing.observed_store import ObservedStore

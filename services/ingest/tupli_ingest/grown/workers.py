@@ -15,16 +15,16 @@ import structlog
 from tupli_ingest.adapters.clickhouse_client import ClickHouseConnection
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.adapters.kafka_groups import KafkaGroups, group_of
-from tupli_ingest.belonging import Belonging
 from tupli_ingest.clock import now_ms
-from tupli_ingest.cluster import POLL_SECONDS, WATCHER_STOP_SECONDS, ClusterParts
 from tupli_ingest.core.errors import Unavailable
 from tupli_ingest.core.plan import Plan
-from tupli_ingest.lane import Lane
+from tupli_ingest.grown.belonging import Belonging
+from tupli_ingest.grown.gauges import watch_lanes
+from tupli_ingest.grown.lane import Lane
+from tupli_ingest.grown.parts import POLL_SECONDS, WATCHER_STOP_SECONDS, ClusterParts
 from tupli_ingest.observing import NOT_OBSERVED, Observed
 from tupli_ingest.processing.readiness import WorkerLimits, worker_checks
 from tupli_ingest.settings import IngestSettings
-from tupli_ingest.worker_gauges import watch_lanes
 
 DROP_LOOK_SECONDS: Final = 10.0
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tupli_ingest.app import framed_app
-from tupli_ingest.cluster import Closable, once_available
+from tupli_ingest.grown.parts import Closable, once_available
 from tupli_ingest.http.problem_answers import answer
 from tupli_ingest.observing import Observed
 from tupli_schemas.problems import Problem

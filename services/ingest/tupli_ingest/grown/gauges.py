@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from tupli_ingest.core.meters import Reading
 from tupli_ingest.core.plan import Plan
 from tupli_ingest.gauges import catalogue_lag
-from tupli_ingest.lane import Lane
+from tupli_ingest.grown.lane import Lane
 from tupli_ingest.observing import Observed
 from tupli_schemas.direct import place_of
 

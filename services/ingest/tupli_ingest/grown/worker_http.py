@@ -5,8 +5,8 @@ import asyncio
 from fastapi import APIRouter
 
 from tupli_ingest.app import framed_app
+from tupli_ingest.grown.workers import WorkerParts
 from tupli_ingest.observing import Observed
-from tupli_ingest.workers import WorkerParts
 
 
 class WorkerHttp:
