@@ -142,3 +142,45 @@ def test_who_is_done_first_leaves_the_hurry_to_those_who_still_close(tmp_path: P
             threads.ship_once(1e9)
             assert transport.requests == 1
         assert not threads._hurried
+
+
+class Door(ToOne):
+    """One of the transports of one server; nobody may use it once it is closed."""
+
+    def __init__(self, server: FakeTransport) -> None:
+        super().__init__()
+        self.events, self.benchmarks, self._lock = server.events, server.benchmarks, server._lock
+        self.is_closed = False
+
+    def send_events(self, body: Any) -> Any:
+        assert not self.is_closed
+        return super().send_events(body)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_who_closes_takes_nothing_from_those_that_share_requests(first: int, tmp_path: Path) -> None:
+    server = FakeTransport()
+    doors = [Door(server) for _ in range(3)]
+    recorders = [Recorder("any", transport=door, spool_dir=tmp_path) for door in doors]
+    for recorder in recorders:
+        recorder._stream.config.owns_transport = True  # as of one that was made from an address
+        recorder.start(np.zeros(2))
+    steps = [0, 0, 0]
+    open_ = [0, 1, 2]
+    for closing in [(first + turn) % 3 for turn in range(3)]:
+        until = time.monotonic() + 0.3  # some requests of all that are open
+        while time.monotonic() < until:
+            for number in open_:
+                recorders[number].step(0, np.full(2, steps[number] + 1.0), 1.0, False, False)
+                steps[number] += 1
+            time.sleep(0.001)
+        recorders[closing].close()
+        open_.remove(closing)
+        assert doors[closing].is_closed
+    runs = recorded_runs(server.events)
+    assert sorted(len(run.actions) for run in runs) == sorted(steps)
+    for run in runs:
+        assert [int(o[0]) for o in run.observations] == list(range(len(run.actions) + 1))

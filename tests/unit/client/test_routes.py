@@ -46,3 +46,21 @@ def test_a_fake_shares_with_itself_alone() -> None:
     fake = FakeTransport()
     assert fake.route == fake.route
     assert fake.route != FakeTransport().route
+
+
+class Login:
+    """Gives a token; equal to others in a way of its own, and so without a hash."""
+
+    def __call__(self) -> str:
+        return "t"
+
+    def __eq__(self, _: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_functions_that_cannot_be_compared_share_nothing() -> None:
+    login = Login()
+    routes = {HttpTransport("http://a", given).route for given in (login, login, Login())}
+    assert len(routes) == 2
