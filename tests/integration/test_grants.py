@@ -285,6 +285,17 @@ def test_a_record_is_no_other_keys_and_no_other_grants(deployment: Deployment, s
     assert decode(read_record(foreign.to_bytes())).record.code == "bad_signature"
 
 
+def test_no_key_has_an_id_that_a_command_takes_for_an_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = {key.thumbprint()[0] == "-": key for key in (ECKey.generate_key("P-256") for _ in range(2_000))}
+    draws = iter([drawn[True], drawn[True], drawn[False]])
+    monkeypatch.setattr(ECKey, "generate_key", lambda _: next(draws))
+    kid = new_key(tmp_path / "private", tmp_path / "keys", issuer="any")
+    assert kid == drawn[False].thumbprint()
+    assert main(["grant-key", "--keys", str(tmp_path / "keys"), "--retire", kid]) == 0
+
+
 def test_the_commands_make_what_the_rest_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     private, keys, grant = (tmp_path / name for name in ("private", "keys", "grant"))
     assert main(["grant-key", "--keys", str(keys), "--private", str(private)]) == 0

@@ -33,7 +33,7 @@ class GrantOrder:
 
 
 def new_key(private: Path, public: Path, *, issuer: str) -> str:
-    """Make a signing key, and add what verifies it to the set of keys; gives its id.
+    """Make a signing key, and add what verifies it to the set of keys; gives its id, the thumbprint of RFC 7638.
 
     Raises:
         KeyFileError: There is a file in the place of the private key, it is the set itself, or the set is damaged.
@@ -44,6 +44,8 @@ def new_key(private: Path, public: Path, *, issuer: str) -> str:
         raise KeyFileError("the private key and the set of public keys are two files")
     keys = _read_set(public)
     key = ECKey.generate_key(CURVE)
+    while key.thumbprint().startswith("-"):  # a command would take the id for an option
+        key = ECKey.generate_key(CURVE)
     named = {"kid": key.thumbprint(), "iss": issuer}
     _write(private, _json(key.as_dict(private=True) | named))
     verifying = key.as_dict(private=False) | named | {"use": "sig", "alg": ALGORITHM}
