@@ -115,3 +115,15 @@ def test_an_error_that_nobody_waits_for_is_no_trouble() -> None:
         await loads._asking
 
     asyncio.run(ask())
+
+
+def test_an_answer_that_leaves_one_out_lets_nobody_wait_for_ever() -> None:
+    known = {STREAMS[0]: StoredStream({"stream": STREAMS[0]}, ())}
+
+    async def ask() -> None:
+        loads = SharedLoads(lambda _: known)
+        with pytest.raises(KeyError):
+            await asyncio.wait_for(loads.of(STREAMS[1]), 10)
+        assert (await asyncio.wait_for(loads.of(STREAMS[0]), 10)).stream == {"stream": STREAMS[0]}
+
+    asyncio.run(ask())

@@ -67,13 +67,14 @@ class SharedLoads:
                 del self._wanted[stream]
             try:
                 known = await asyncio.to_thread(self._load, list(part))
+                answers = [(found, known[stream]) for stream, found in part.items()]
             except Exception as error:  # noqa: BLE001 -- it belongs to those who asked
                 for found in part.values():
                     found.set_exception(error)
                     found.exception()  # seen: whoever asked may have gone
             else:
-                for stream, found in part.items():
-                    found.set_result(known[stream])
+                for found, answer in answers:
+                    found.set_result(answer)
         self._asking = None
 
 
