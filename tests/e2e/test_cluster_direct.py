@@ -1,96 +1,40 @@
 """Recorders inside the cluster, straight to Kafka: what they wrote is there, and what nobody allowed is a dead letter."""
 
-import asyncio
 import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-from aiokafka import AIOKafkaProducer
 
 import tupli
 from support import direct_actor
 from support.actor import EPISODE
-from support.cluster import Cluster, cluster
-from support.direct_records import Deployment, Signer, direct_events, named, values_of
+from support.direct_cluster import PARTITIONS, Inside, Sent, inside_cluster
+from support.direct_records import Deployment, direct_events, named, values_of
 from support.environments import make, plain_runs
-from support.ingest_sender import create_benchmark
 from support.ingest_service import eventually
-from support.ingest_streams import BENCHMARK, LAYOUT, OTHER_SUBJECT
+from support.ingest_streams import LAYOUT, OTHER_SUBJECT
 from tupli import TupliAPIClient
 from tupli_ingest.adapters.clickhouse_client import ClickHouseClient
 from tupli_ingest.adapters.generations import Generations
 from tupli_ingest.adapters.kafka_topics import partitioner
 from tupli_schemas.direct import Sealed
 from tupli_schemas.events import DIRECT_TOPIC, Event
-from tupli_schemas.ids import id_text, make_direct_id, make_id
+from tupli_schemas.ids import make_direct_id, make_id
 
 pytestmark = pytest.mark.timeout(300)
-PARTITIONS = 4
-Sent = tuple[bytes | None, bytes | None, int | None]
-"""Key, value and, where it is not left to the producer, partition."""
-
-
-@dataclass
-class Inside:
-    """A deployment with a worker, a benchmark and a key for grants, and somebody who may record in it."""
-
-    grown: Cluster
-    deployment: Deployment
-    url: str
-
-    @property
-    def address(self) -> str:
-        kafka = self.grown.kafka
-        return f"kafka://{kafka.brokers}?topic_prefix={kafka.topic_prefix}"
-
-    @property
-    def grant(self) -> Path:
-        return self.deployment.folder / "grant.json"
-
-    def signer(self, **changes: Any) -> Signer:
-        return self.deployment.signer(int(time.time()) + changes.pop("later", 0), **changes)
-
-    def recorder(self, spool: Path, counter: str = "-") -> "subprocess.Popen[str]":
-        arguments = [self.address, self.grant, id_text(BENCHMARK), spool, counter]
-        command = [sys.executable, direct_actor.__file__, *map(str, arguments)]
-        tests = Path(__file__).parents[1]
-        env = os.environ | {"PYTHONPATH": str(tests)}
-        return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def append(self, sent: Sequence[Sent]) -> None:
-        """Keys, values and partitions, by a producer of nobody's."""
-
-        async def send() -> None:
-            producer = AIOKafkaProducer(**self.grown.kafka.options())
-            await producer.start()
-            for key, value, partition in sent:
-                topic = self.grown.kafka.named(DIRECT_TOPIC)
-                await producer.send_and_wait(topic, value, key=key, partition=partition)
-            await producer.stop()
-
-        asyncio.run(send())
 
 
 @pytest.fixture
 def inside(tmp_path: Path) -> Iterator[Inside]:
-    deployment = Deployment(tmp_path)
-    more = {"TUPLI_INGEST_GRANT_KEYS": str(deployment.keys), "TUPLI_INGEST_CATCHUP_PAUSE_RECORDS": "50"}
-    with cluster(tmp_path, partitions=PARTITIONS, **more) as grown:
-        url = grown.server(module="tupli_standalone.front")
-        create_benchmark(url)
-        grown.worker()
-        made = Inside(grown, deployment, url)
-        order = ["--private", str(deployment.private), "--benchmark", id_text(BENCHMARK)]
-        grown.run("grant", *order, "--out", str(made.grant))
+    with inside_cluster(tmp_path) as made:
         yield made
 
 
