@@ -13,10 +13,12 @@ import gymnasium
 import numpy as np
 import pytest
 
+from support.ingest_service import eventually
 from support.loop_oracle import Run, recorded_runs
 from tupli.errors import AuthError, Conflict, InvalidInput, SpoolFull, TransportError, TupliWarning
 from tupli.recording import Recorder, record
 from tupli.recording.flush import status
+from tupli.recording.shipper import background
 from tupli.spool.directory import SpoolDirectory
 from tupli.transport import FakeTransport
 from tupli.transport.fake import refusal
@@ -320,6 +322,18 @@ def test_a_forgotten_wrapper_ends_its_stream(setup: Setup) -> None:
         env.reset()
         env.step(ACT)
     assert sorted(reason for _, reason in setup.ends()) == ["abandoned", "closed"]
+
+
+@pytest.mark.timeout(30)
+def test_a_wrapper_may_be_collected_inside_any_lock(setup: Setup) -> None:
+    """Garbage is collected on whatever thread allocates, perhaps one that is about to look after a stream."""
+    env = setup.record()
+    env.reset()
+    env.step(ACT)
+    with background()._lock:
+        del env
+        gc.collect()
+    eventually(lambda: setup.ends() == [(1, "abandoned")])
 
 
 def test_two_wrappers_share_requests(setup: Setup) -> None:

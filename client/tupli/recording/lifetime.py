@@ -4,9 +4,11 @@ import os
 import time
 import weakref
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final
 
 from tupli.errors import NotFound, SpoolFull, TransportError, TupliError
+from tupli.recording.abandoned import abandon, end_now
 from tupli.recording.flush import StreamStatus, stream_status
 from tupli.recording.job import StreamJob
 from tupli.recording.shipper import Background, after_fork_in_child, at_exit, background
@@ -26,7 +28,7 @@ def watch(owner: object, stream: RecordingStream) -> None:
     _live.add(stream)
     at_exit(_drain_at_exit)
     # The finalizer must not know the owner. At exit `_drain_at_exit` does it, in time to deliver.
-    weakref.finalize(owner, stream.finish, "abandoned").atexit = False
+    weakref.finalize(owner, abandon, partial(stream.finish, "abandoned")).atexit = False
 
 
 def drain(stream: RecordingStream, timeout: float) -> None:
@@ -94,7 +96,7 @@ def _drain_at_exit() -> None:
     deadline = time.monotonic() + EXIT_SECONDS
     streams = [stream for stream in list(_live) if not stream.closed]
     for stream in streams:
-        stream.finish("exit")
+        end_now(partial(stream.finish, "exit"))
     bg = background()
     left, reasons = 0, dict[str, None]()
     with bg.hurried():

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tupli.errors import AuthError, SpoolFull, TransportError
+from tupli.recording import abandoned
 from tupli.recording.adoption import Adoption
 from tupli.recording.backoff import Backoff, reason_of
 from tupli.recording.bell import Bell
@@ -287,7 +288,7 @@ class Background:
     def _cover_forever(self) -> None:
         covered = time.monotonic()
         while True:
-            time.sleep(COVER_SECONDS if self.jobs() else IDLE_SECONDS)
+            abandoned.end_what_comes(COVER_SECONDS if self.jobs() else IDLE_SECONDS)
             now = time.monotonic()
             cover = now - covered >= CHECKSUM_SECONDS
             covered = now if cover else covered

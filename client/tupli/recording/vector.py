@@ -37,6 +37,7 @@ from tupli.recording.vector_starts import Held, Start, autoreset_starts, reset_s
 from tupli.recording.vector_values import (
     as_flags,
     batch_leaves,
+    cast_as_batched,
     final_info,
     final_observation,
     first_slot,
@@ -176,7 +177,7 @@ class VectorStream(RecordingStream):
                 self._put_outcomes(rewards, terminated, truncated, ended, infos)
                 self._advance(observations, terminated, truncated, over, begun, infos)
             elif self.config.benchmark is not None:
-                starts = autoreset_starts(begun, infos, self.slots)
+                starts = self._autoreset_starts(begun, infos)
                 if starts:
                     self.state = BUSY
                     self._begin(observations, starts)
@@ -393,7 +394,7 @@ class VectorStream(RecordingStream):
         flags = terminated * np.uint8(TERMINATED) | truncated * np.uint8(TRUNCATED)
         leaves = self._next_leaves(observations)
         finals = self._final_cells(ending, observations, infos, leaves)
-        starts = autoreset_starts(begun, infos, self.slots)
+        starts = self._autoreset_starts(begun, infos)
         try:
             self._put_ended(ending, finals, [int(flags[slot]) for slot in ending], now)
             if leaves is not None:
@@ -475,10 +476,23 @@ class VectorStream(RecordingStream):
         """The cells of each final observation; None where it is not known or does not fit."""
         space, structure = self.config.observation_space, self._structure(0)
         if self.mode == SAME_STEP:
-            return [cells_of(structure, final_observation(infos, slot, space)) for slot in ending]
+            return [self._given_final(structure, final_observation(infos, slot, space)) for slot in ending]
         if leaves is not None:
             return [[leaf[slot] for leaf in leaves] for slot in ending]
         return [cells_of(structure, slot_value(space, observations, slot)) for slot in ending]
+
+    def _given_final(self, structure: Structure, value: Any) -> Cells:
+        """A final observation is as its environment gave it; those beside it were cast when they were batched."""
+        cells = cells_of(structure, value)
+        if cells is None and value is not None:
+            cells = cells_of(structure, cast_as_batched(structure, value))
+            if cells is None:
+                told = "a final observation does not fit the step schema; its episode is kept without"
+                self.warn(told, once=told)
+        return cells
+
+    def _autoreset_starts(self, begun: list[int], infos: Any) -> dict[int, Start]:
+        return autoreset_starts(begun, infos, self.slots, ends_too=self.mode == SAME_STEP)
 
     def _abort_some(self, slots: set[int], reason: str, *, discarded: bool = False) -> None:
         """Abort some slots' episodes. The block at hand becomes their final rows, the others' go on in a new one."""

@@ -79,6 +79,29 @@ def batch_leaves(structure: Structure, batch: Any, slots: int, place: str = "") 
     return [leaf for node, part, where in pairs for leaf in batch_leaves(node, part, slots, where)]
 
 
+def cast_as_batched(structure: Structure, value: Any) -> Any:
+    """One slot's value with the dtypes that its batch has: Gymnasium casts within a kind (`numpy.can_cast`)."""
+    if isinstance(structure, ArrayLeaf) and isinstance(value, np.ndarray | np.generic | float):
+        array = np.asarray(value)
+        if not np.can_cast(array.dtype, structure.dtype, "same_kind"):
+            return value
+        with np.errstate(all="ignore"):
+            return array.astype(structure.dtype)
+    if (
+        isinstance(structure, DictNode)
+        and isinstance(value, Mapping)
+        and value.keys() == structure.items.keys()
+    ):
+        return {key: cast_as_batched(node, value[key]) for key, node in structure.items.items()}
+    if (
+        isinstance(structure, TupleNode)
+        and isinstance(value, tuple | list)
+        and len(value) == len(structure.items)
+    ):
+        return tuple(map(cast_as_batched, structure.items, value))
+    return value
+
+
 def slot_info(
     infos: Mapping[Any, Any], slot: int, slots: int, *, without: frozenset[str] = FINAL_KEYS
 ) -> dict[Any, Any]:
