@@ -183,6 +183,8 @@ def _halves(item: Item, error: TupliError) -> list[Item]:
     ):
         return []
     batch = event.rows()
+    if batch.num_rows < 2:  # it says that it holds more; halved, it would come back for ever
+        return []
     half = batch.num_rows // 2
     pieces = (
         (batch.slice(0, half), event.first, event.first + half - 1),

@@ -4,6 +4,8 @@ They are daemons shared by all streams. They are three because a request may han
 likes, and because each call that gives up the interpreter may have to wait some milliseconds for it behind an
 environment that computes: checksums take a hundred such calls, and meanwhile the next segment is needed. No
 thread of an environment waits for the network; for a segment it does, where it is faster than they are made.
+Servers are called in turn by the one thread: one that hangs delays what goes to others (by up to the time that a request
+waits), and loses none of it.
 """
 
 import atexit
