@@ -1,6 +1,5 @@
 """After a reset or a step that failed nothing is recorded before the next reset, and that is told once."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from support.loop_oracle import recorded_runs
+from support.telling import telling
 from tupli.recording import TupliVectorEnvWrapper, record
 from tupli.recording.subjects import INTERRUPTED, NO_SUBJECT, RESET_FAILED
 from tupli.transport import FakeTransport
@@ -54,10 +54,9 @@ def ends(transport: FakeTransport) -> list[tuple[list[Any], str]]:
 
 
 def heard(action: Any) -> list[str]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with telling() as told:
         action()
-    return [str(item.message) for item in caught]
+    return told
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), KeyboardInterrupt()], ids=["timeout", "ctrl-c"])

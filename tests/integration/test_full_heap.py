@@ -13,6 +13,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from support.loop_oracle import Run, recorded_runs
+from support.telling import telling
 from tupli.errors import SpoolFull, TupliWarning
 from tupli.recording import record
 from tupli.transport import FakeTransport
@@ -88,11 +89,10 @@ class Full:
     def until_full(self, step: Callable[[], Any]) -> int:
         """Steps until recording has stopped, and some more; returns with which it did."""
         for count in range(1, 100_000):
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
+            with telling() as told:
                 step()
-            if caught:
-                assert "recording stopped" in str(caught[0].message)
+            if told:
+                assert "recording stopped" in told[0]
                 assert not self.env.is_recording
                 for _ in range(3):
                     step()

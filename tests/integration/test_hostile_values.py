@@ -18,6 +18,7 @@ import pytest
 from support.loop_oracle import Run, recorded_runs
 from support.sameness import same
 from support.scripted import Scripted
+from support.telling import telling
 from tupli.errors import TupliWarning
 from tupli.recording import record
 from tupli.transport import FakeTransport
@@ -251,13 +252,12 @@ def test_an_observation_of_another_kind_costs_at_most_itself(
     terminated: bool,  # noqa: FBT001 -- parametrized
     tmp_path: Path,
 ) -> None:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with telling() as told:
         runs = runs_with(tmp_path, "vectors", lambda _: (OTHERS[other], 1.0, terminated, False, {"a": 1}))
     assert [len(run.rewards) for run in runs] == [2, 2, 2]
     assert runs[1].infos[1] == {"a": 1}
     assert runs[1].end is not None
     assert (runs[1].end.has_final, len(runs[1].observations)) == (False, 2)
-    told = "final observation is not recorded" if terminated else "aborted"
-    assert any(told in str(warning.message) for warning in caught)
+    expected = "final observation is not recorded" if terminated else "aborted"
+    assert any(expected in line for line in told)
     assert runs[1].terminated == [False, terminated]

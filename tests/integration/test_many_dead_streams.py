@@ -2,7 +2,6 @@
 
 import errno
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ import pytest
 
 from support.dead_spool import STEPS, damage, many_dead
 from support.loop_oracle import recorded_runs
+from support.telling import telling
 from tupli.errors import TransportError, TupliWarning
 from tupli.recording import adoption, flush, lifetime, shipper
 from tupli.recording.shipper import Background
@@ -184,10 +184,9 @@ def test_at_exit_more_may_be_left_than_was_counted(
     monkeypatch.setattr(lifetime, "_live", ())  # the streams were this process's
     background.adopt(SpoolDirectory(tmp_path), transport)
     round_of(background)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with telling() as told:
         lifetime._drain_at_exit()
-    (told,) = caught
-    assert str(told.message).startswith(f"at least {PLACES * (STEPS + 1)} rows are still in the spool")
+    (line,) = told
+    assert line.startswith(f"at least {PLACES * (STEPS + 1)} rows are still in the spool")
     for job in background.jobs():
         job.let_go()

@@ -15,6 +15,7 @@ import pytest
 
 from support.ingest_service import eventually
 from support.loop_oracle import Run, recorded_runs
+from support.telling import telling
 from tupli.errors import AuthError, Conflict, InvalidInput, SpoolFull, TransportError, TupliWarning
 from tupli.recording import Recorder, record
 from tupli.recording.flush import status
@@ -420,8 +421,7 @@ def test_a_bad_row_is_put_aside_and_the_rest_goes_on(setup: Setup) -> None:
     setup.transport.before_send = refuse
     env = setup.record(gymnasium.wrappers.TransformReward(Line(), lambda r: r))
     env.reset()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with telling() as told:
         env.env.func = lambda r: 13.0
         env.step(ACT)
         env.env.func = lambda r: 1.0
@@ -429,7 +429,7 @@ def test_a_bad_row_is_put_aside_and_the_rest_goes_on(setup: Setup) -> None:
             env.step(ACT)
         env.close()
         time.sleep(0.1)
-    assert any("refused" in str(w.message) for w in caught)
+    assert any("refused" in line for line in told)
     kept = [event for event in setup.transport.events if isinstance(event, StepsRecorded)]
     numbers = {n for event in kept for n in range(event.first, event.last + 1)}
     assert numbers == set(range(3, 24))  # 1 is the start, 2 the bad row, 24 the end

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from support.loop_oracle import Run, recorded_runs
+from support.telling import telling
 from tupli.errors import NotFound, SpoolFull, TransportError, TupliWarning
 from tupli.recording import Recorder, lifetime, record, shipper
 from tupli.spool.directory import SpoolDirectory
@@ -303,10 +304,8 @@ def test_refused_events_are_not_waited_for(transport: FakeTransport, tmp_path: P
     rec.start(np.zeros(2))
     rec.step(0, np.zeros(2), 0.0, False, False)
     begun = time.monotonic()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with telling() as told:
         rec.close()
-    told = [str(warning.message) for warning in caught]
     assert time.monotonic() - begun < 10
     assert any("refused 1 events" in text and "rejected" in text for text in told)
     assert not any("not visible" in text for text in told)
@@ -349,10 +348,8 @@ def test_many_refused_events_in_one_request(tmp_path: Path) -> None:
         rec.start(np.zeros(2))
         rec.step(0, np.zeros(2), 0.0, True, False)
     transport.refusing = True
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with telling() as told:
         rec.close()
-    told = [str(warning.message) for warning in caught]
     rejected = len(list((tmp_path / "rejected").glob("*.event")))
     assert rejected == 4 * 400  # a record of two steps is looked at row by row
     assert any(f"refused {rejected} events" in text for text in told)
@@ -374,9 +371,8 @@ def test_rows_that_stay_are_told_of_once(
     assert job is not None
     monkeypatch.setattr(lifetime, "EXIT_SECONDS", 0.1)
     monkeypatch.setattr(shipper.background(), "jobs", lambda: [job])
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with telling() as told:
         lifetime._drain_at_exit()
-    assert caught == []
+    assert told == []
     monkeypatch.undo()
     shipper.background().forget(job)

@@ -6,32 +6,12 @@ from pathlib import Path
 import pytest
 
 from support.ingest_streams import RowItem, steps_event
-from tupli.errors import TupliError
+from support.sink import Sink
 from tupli.recording.delivery import deliver, item_of
-from tupli.spool.directory import SpoolDirectory
 from tupli.spool.reader import Outgoing
 from tupli.transport import FakeTransport
 from tupli.transport.fake import refusal
-from tupli_schemas.events import Event, StepsRecorded
-
-
-class Sink:
-    """Keeps what it is told."""
-
-    def __init__(self, folder: Path) -> None:
-        self.directory = SpoolDirectory(folder)
-        self.refused: list[tuple[int, int]] = []
-        self.acknowledged = 0
-
-    def acknowledge(self, outgoing: Outgoing) -> None:
-        self.acknowledged += 1
-
-    def rejected(self, outgoing: Outgoing, error: TupliError) -> None:
-        assert isinstance(outgoing.event, StepsRecorded)
-        self.refused.append((outgoing.event.first, outgoing.event.last))
-
-    def benchmark_unknown(self, error: TupliError) -> None:
-        raise AssertionError(error)
+from tupli_schemas.events import Event
 
 
 def refuse(events: list[Event]) -> None:

@@ -2,7 +2,6 @@
 
 import errno
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from support.dead_spool import STEPS, damage, two_dead
 from support.loop_oracle import recorded_runs
+from support.telling import telling
 from tupli.errors import TransportError, TupliWarning
 from tupli.recording import Recorder, lifetime, shipper
 from tupli.recording.flush import dead_jobs, flush_dead, status
@@ -33,16 +33,6 @@ def transport() -> FakeTransport:
 def dead(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     with two_dead(tmp_path) as paths:
         yield paths
-
-
-@contextmanager
-def caught() -> Iterator[list[str]]:
-    """What the user is told, by any thread."""
-    told: list[str] = []
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always", TupliWarning)
-        yield told
-        told += [str(one.message) for one in seen if one.category is TupliWarning]
 
 
 @contextmanager
@@ -73,7 +63,7 @@ def test_a_stream_that_cannot_be_read_stops_no_other(
 ) -> None:
     damaged, healthy = dead
     damage(damaged, "schema")
-    with background_of(tmp_path, transport) as background, caught() as told:
+    with background_of(tmp_path, transport) as background, telling() as told:
         before = files(damaged)
         ship(background)
         (job,) = background.jobs()
@@ -103,7 +93,7 @@ def test_a_stream_whose_events_the_transport_chokes_on_stops_no_other(
             raise RuntimeError("a bug")
 
     transport.before_send = choke
-    with background_of(tmp_path, transport) as background, caught() as told:
+    with background_of(tmp_path, transport) as background, telling() as told:
         ship(background)
         assert [job.path for job in background.jobs()] == [choking]
         assert not healthy.exists()
@@ -126,7 +116,7 @@ def test_a_stream_that_cannot_be_settled_stops_no_other(
             raise OSError(errno.EIO, "cannot be written")
         write(state, directory)
 
-    with background_of(tmp_path, transport) as background, caught() as told:
+    with background_of(tmp_path, transport) as background, telling() as told:
         with monkeypatch.context() as patch:
             patch.setattr(StreamState, "write", fail)
             ship(background)
@@ -147,7 +137,7 @@ def test_what_cannot_even_be_closed_is_told(
     damage(damaged, "control")
     background = Background()
     background.adopt(SpoolDirectory(tmp_path), transport)
-    with caught() as told:
+    with telling() as told:
         background._adopt()
         ship(background)
     assert (damaged.exists(), healthy.exists(), background.jobs()) == (True, False, [])
@@ -165,7 +155,7 @@ def test_a_transport_with_a_bug_stops_no_other_server(
 
     bad, good = FakeTransport(address="memory://bad"), FakeTransport(address="memory://good")
     bad.before_send = fail
-    with caught() as told:
+    with telling() as told:
         recorders = [
             Recorder("any", transport=one, spool_dir=tmp_path, drain_timeout=wait)
             for one, wait in ((bad, 0.3), (good, 20.0))

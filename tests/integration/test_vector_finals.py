@@ -1,6 +1,5 @@
 """What ends an episode of a vector is kept as what stands beside it, in every mode of autoreset."""
 
-import warnings
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from gymnasium.spaces import Box, Dict
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from support.loop_oracle import Run, recorded_runs
+from support.telling import telling
 from tupli.recording import record
 from tupli.transport import FakeTransport
 
@@ -24,12 +24,12 @@ MODES = pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda mode: mo
 class Loose(gym.Env[Any, Any]):
     """Gives float64 where its space says float32, as Gymnasium lets it; its resets tell of their episode."""
 
-    def __init__(self, *, as_dict: bool) -> None:
+    def __init__(self, seed: int, *, as_dict: bool = False) -> None:
         self.as_dict = as_dict
         self.observation_space = Dict({"a": FLAT, "b": FLAT}) if as_dict else FLAT
         self.action_space = gym.spaces.Discrete(2)
         self.shown: list[list[Any]] = []
-        self.rng = np.random.default_rng(id(self) % 1_000)
+        self.rng = np.random.default_rng(seed)
 
     def show(self) -> Any:
         values = {name: self.rng.normal(size=3) for name in "ab"}
@@ -74,7 +74,7 @@ def test_observations_that_gymnasium_casts_end_episodes_too(
     mode: AutoresetMode,
     tmp_path: Path,
 ) -> None:
-    ones = [Loose(as_dict=as_dict) for _ in range(SLOTS)]
+    ones = [Loose(slot, as_dict=as_dict) for slot in range(SLOTS)]
     envs = vector_of(ones, mode)
     runs = played(envs, tmp_path, mode)
     for slot, one in enumerate(ones):
@@ -87,12 +87,11 @@ def test_observations_that_gymnasium_casts_end_episodes_too(
 
 @MODES
 def test_what_a_reset_tells_of_its_episode_is_kept(mode: AutoresetMode, tmp_path: Path) -> None:
-    ones = [Loose(as_dict=False) for _ in range(SLOTS)]
+    ones = [Loose(slot) for slot in range(SLOTS)]
     envs = vector_of(ones, mode)
     told = [run.reset_info for run in played(envs, tmp_path, mode)[0]]
-    if (
-        mode is AutoresetMode.SAME_STEP
-    ):  # there it is RecordEpisodeStatistics' word, of the episode that ended
+    if mode is AutoresetMode.SAME_STEP:
+        # There it is RecordEpisodeStatistics' word, of the episode that ended.
         assert told[1:] == [{"level": 2}] * (len(told) - 1)
     else:
         first = told[0]["episode"]
@@ -112,10 +111,9 @@ class Cut(gym.vector.VectorWrapper):
 
 
 def test_a_final_observation_that_fits_nothing_is_told(tmp_path: Path) -> None:
-    ones = [Loose(as_dict=False) for _ in range(SLOTS)]
+    ones = [Loose(slot) for slot in range(SLOTS)]
     envs = Cut(vector_of(ones, AutoresetMode.SAME_STEP))
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
+    with telling() as told:
         runs = played(envs, tmp_path, AutoresetMode.SAME_STEP)
-    assert len([line for line in told if "does not fit" in str(line.message)]) == 1
+    assert len([line for line in told if "does not fit" in line]) == 1
     assert all(len(run.observations) == len(run.actions) == LENGTH for run in runs[0])

@@ -4,6 +4,7 @@ A finalizer runs on whatever thread collects garbage, at any line, perhaps insid
 would wait for itself for ever. So it only says what is to be done; `queue.SimpleQueue.put` may be entered again.
 """
 
+import contextlib
 import os
 import queue
 import threading
@@ -22,24 +23,24 @@ def abandon(end: Callable[[], None]) -> None:
 
 
 def end_now(end: Callable[[], None]) -> None:
-    """End a stream that has no owner any more; nobody else does so meanwhile."""
+    """End a stream that its owner does not end, or no more (the interpreter's exit); one such end at a time."""
     with _ending:
         end()
 
 
 def end_what_comes(patience: float) -> None:
     """Wait so many seconds for something that is abandoned, and end all that is (a thread of the background)."""
-    waits = True
-    while True:
-        try:
-            end = _waiting.get(block=waits, timeout=patience if waits else None)
-        except queue.Empty:
-            return
-        waits = False
-        try:
-            end_now(end)
-        except Exception as error:  # noqa: BLE001 - the thread's edge
-            tell(f"ending a forgotten recording met {type(error).__name__}: {error}")
+    with contextlib.suppress(queue.Empty):
+        _end(_waiting.get(timeout=patience))
+        while True:
+            _end(_waiting.get_nowait())
+
+
+def _end(end: Callable[[], None]) -> None:
+    try:
+        end_now(end)
+    except Exception as error:  # noqa: BLE001 - the thread's edge
+        tell(f"ending a forgotten recording met {type(error).__name__}: {error}")
 
 
 def _in_child() -> None:

@@ -483,12 +483,10 @@ class VectorStream(RecordingStream):
 
     def _given_final(self, structure: Structure, value: Any) -> Cells:
         """A final observation is as its environment gave it; those beside it were cast when they were batched."""
-        cells = cells_of(structure, value)
+        cells = cells_of(structure, cast_as_batched(structure, value))
         if cells is None and value is not None:
-            cells = cells_of(structure, cast_as_batched(structure, value))
-            if cells is None:
-                told = "a final observation does not fit the step schema; its episode is kept without"
-                self.warn(told, once=told)
+            told = "a final observation does not fit the step schema; its episode is kept without"
+            self.warn(told, once=told)
         return cells
 
     def _autoreset_starts(self, begun: list[int], infos: Any) -> dict[int, Start]:

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from tupli.recording.vector_values import seeds_of, slot_info
+from tupli.recording.vector_values import FINAL_KEYS, seeds_of, slot_info
 from tupli_schemas.values import encode
 
-_OF_THE_END: Final = frozenset(("final_obs", "final_observation", "final_info", "episode", "_episode"))
+_OF_THE_END: Final = FINAL_KEYS | {"episode", "_episode"}
 """What the infos of a step that ends and begins an episode at once say of the one that ended."""
 _NOTHING: Final = encode({})
 
@@ -48,9 +48,7 @@ def reset_starts(chosen: Iterable[int], infos: Any, slots: int, seed: Any, optio
     return {slot: Start(encode(slot_info(infos, slot, slots)), seeds[slot], options) for slot in chosen}
 
 
-def autoreset_starts(
-    begun: Iterable[int], infos: Any, slots: int, *, ends_too: bool = False
-) -> dict[int, Start]:
+def autoreset_starts(begun: Iterable[int], infos: Any, slots: int, *, ends_too: bool) -> dict[int, Start]:
     """The episodes that a step began by itself; `ends_too` where it ended those before as well (same-step)."""
     if not infos:
         return {slot: Start(_NOTHING) for slot in begun}

@@ -86,7 +86,7 @@ def cast_as_batched(structure: Structure, value: Any) -> Any:
         if not np.can_cast(array.dtype, structure.dtype, "same_kind"):
             return value
         with np.errstate(all="ignore"):
-            return array.astype(structure.dtype)
+            return array.astype(structure.dtype, copy=False)
     if (
         isinstance(structure, DictNode)
         and isinstance(value, Mapping)

@@ -1,10 +1,9 @@
 """A request goes out in parts: large ones as they are, small ones put together."""
 
-from typing import Any
-
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.sink import Sink
 from tupli.recording.delivery import LARGE_PART, Item, deliver
 from tupli.spool.reader import Outgoing
 from tupli.transport.base import Body, SendResult, whole
@@ -25,24 +24,6 @@ class Keeping(FakeTransport):
         return SendResult(0)
 
 
-class Sink:
-    """Counts what is acknowledged."""
-
-    directory: Any = None
-
-    def __init__(self) -> None:
-        self.acknowledged = 0
-
-    def acknowledge(self, outgoing: Outgoing) -> None:
-        self.acknowledged += 1
-
-    def rejected(self, outgoing: Outgoing, error: Any) -> None:
-        raise AssertionError(error)
-
-    def benchmark_unknown(self, error: Any) -> None:
-        raise AssertionError(error)
-
-
 @given(SIZES)
 def test_the_parts_are_the_whole_and_few_and_large_ones_are_not_copied(sizes: list[list[int]]) -> None:
     sink, transport = Sink(), Keeping()
@@ -55,4 +36,4 @@ def test_the_parts_are_the_whole_and_few_and_large_ones_are_not_copied(sizes: li
     assert all(any(part is piece for part in parts) for piece in large)
     assert len(parts) <= 2 * len(large) + sum(map(len, pieces)) // LARGE_PART + 1
     assert all(len(part) for part in parts if isinstance(part, bytes))
-    assert sink.acknowledged == len(frames)
+    assert (sink.acknowledged, sink.refused) == (len(frames), [])

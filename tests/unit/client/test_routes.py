@@ -57,7 +57,7 @@ class Login:
     def __eq__(self, _: object) -> bool:
         return True
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # as Python does where __eq__ alone is written
 
 
 def test_functions_that_cannot_be_compared_share_nothing() -> None:

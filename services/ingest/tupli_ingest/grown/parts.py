@@ -203,7 +203,7 @@ async def once_available(
 
     `tell` hears what it waits for.
     """
-    log = structlog.get_logger("tupli_ingest.grown.parts")
+    log = structlog.get_logger("tupli_ingest.cluster")
     while not stop.is_set():
         try:
             made = await _made_before(stop, make)
