@@ -61,13 +61,21 @@ def _peers(folder: Path, *, cached: bool) -> dict[str, Any]:
         kept: dict[str, Any] = json.loads(PEERS_CACHE.read_text())
         return kept
     sys.stderr.write("measuring peers\n")
+    figures = _of_peers("record", folder, str(PEER_STEPS))
+    for peer in ("minari_arrow", "pytupli"):
+        figures[peer] |= pipeline.best([_of_peers("load", folder, peer) for _ in range(pipeline.PULLS)])
+    PEERS_CACHE.write_text(json.dumps(figures))
+    return figures
+
+
+def _of_peers(work: str, folder: Path, argument: str) -> dict[str, Any]:
+    """What one process of the peers' environment measures."""
     python = HERE.parent / ".cache" / "peers" / "bin" / "python"
-    command = [str(python), str(HERE / "peers.py"), str(folder), str(PEER_STEPS)]
+    command = [str(python), str(HERE / "peers.py"), work, str(folder), argument]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True, timeout=900
     )
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    PEERS_CACHE.write_text(json.dumps(figures))
     return figures
 
 

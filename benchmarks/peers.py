@@ -1,6 +1,7 @@
 """What PyTupli and Minari take for the same work. Runs in an environment of its own and prints one JSON object.
 
-python peers.py FOLDER STEPS
+python peers.py record FOLDER STEPS
+python peers.py load FOLDER PEER
 """
 
 import json
@@ -32,19 +33,28 @@ def per_step(env: gym.Env[Any, Any], steps: int) -> float:
     return (time.perf_counter() - start) / steps * 1e6
 
 
-def timed(work: Callable[[], int]) -> float:
-    """Things a second."""
-    start = time.perf_counter()
-    return work() / (time.perf_counter() - start)
-
-
-def minari_figures(folder: pathlib.Path, steps: int, data_format: str) -> dict[str, float]:
-    """Recording cost, loading rate and bytes a step of one of Minari's formats."""
+def record_minari(folder: pathlib.Path, steps: int, data_format: str) -> dict[str, float]:
+    """Recording cost and bytes a step of one of Minari's formats."""
     os.environ["MINARI_DATASETS_PATH"] = str(folder / f"minari-{data_format}")
     env = minari.DataCollector(Synthetic(), data_format=data_format)
     cost = per_step(env, steps)
-    dataset = env.create_dataset(f"bench/{data_format}-v0")
-    dataset = minari.load_dataset(f"bench/{data_format}-v0")
+    env.create_dataset(f"bench/{data_format}-v0")
+    size = sum(f.stat().st_size for f in (folder / f"minari-{data_format}").rglob("*") if f.is_file())
+    return {"us_per_step": cost, "bytes_per_step": size / steps}
+
+
+def record_pytupli(folder: pathlib.Path, steps: int) -> dict[str, float]:
+    """Recording cost of PyTupli's file storage."""
+    env = TupliEnvWrapper(Synthetic(), FileStorage(storage_base_dir=str(folder / "pytupli")))
+    env.store(name="bench")
+    env.activate_recording()
+    return {"us_per_step": per_step(env, steps)}
+
+
+def load_arrow(folder: pathlib.Path) -> Callable[[], int]:
+    """All tuples of the Arrow dataset, as arrays."""
+    os.environ["MINARI_DATASETS_PATH"] = str(folder / "minari-arrow")
+    dataset = minari.load_dataset("bench/arrow-v0")
 
     def load() -> int:
         parts = [
@@ -54,36 +64,51 @@ def minari_figures(folder: pathlib.Path, steps: int, data_format: str) -> dict[s
         arrays = [np.concatenate(part) for part in zip(*parts, strict=True)]
         return len(arrays[0])
 
-    rate = timed(load)
-    size = sum(f.stat().st_size for f in (folder / f"minari-{data_format}").rglob("*") if f.is_file())
-    return {"us_per_step": cost, "load_per_s": rate, "bytes_per_step": size / steps}
+    return load
 
 
-def pytupli_figures(folder: pathlib.Path, steps: int) -> dict[str, float]:
-    """Recording cost and loading rate of PyTupli's file storage."""
-    storage = FileStorage(storage_base_dir=str(folder / "pytupli"))
-    env = TupliEnvWrapper(Synthetic(), storage)
-    env.store(name="bench")
-    env.activate_recording()
-    cost = per_step(env, steps)
+def load_pytupli(folder: pathlib.Path) -> Callable[[], int]:
+    """All tuples of PyTupli's file storage, as arrays."""
+    dataset = TupliDataset(FileStorage(storage_base_dir=str(folder / "pytupli")))
 
     def load() -> int:
-        dataset = TupliDataset(storage)
         dataset.load()
         return len(dataset.convert_to_tensors()[0])
 
-    return {"us_per_step": cost, "load_per_s": timed(load)}
+    return load
+
+
+LOADS = {"minari_arrow": load_arrow, "pytupli": load_pytupli}
+
+
+def record(folder: pathlib.Path, steps: str) -> dict[str, Any]:
+    """What recording costs with each peer; what they recorded stays in the folder."""
+    count = int(steps)
+    return {
+        "bare_us": per_step(Synthetic(), count),
+        "episode": EPISODE,
+        "minari_hdf5": record_minari(folder, count, "hdf5"),
+        "minari_arrow": record_minari(folder, count, "arrow"),
+        "pytupli": record_pytupli(folder, min(count, 10_000)),
+    }
+
+
+def load(folder: pathlib.Path, peer: str) -> dict[str, float]:
+    """Tuples a second, in this fresh process and again in it."""
+    work = LOADS[peer](folder)
+    rates = []
+    for _ in range(4):
+        start = time.perf_counter()
+        rows = work()
+        rates.append(rows / (time.perf_counter() - start))
+    return {"fresh": rates[0], "warm": max(rates[1:])}
 
 
 def main() -> None:
-    """Print the figures of all peers."""
-    folder, steps = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-    bare = per_step(Synthetic(), steps)
-    figures: dict[str, Any] = {"bare_us": bare, "episode": EPISODE}
-    figures["minari_hdf5"] = minari_figures(folder, steps, "hdf5")
-    figures["minari_arrow"] = minari_figures(folder, steps, "arrow")
-    figures["pytupli"] = pytupli_figures(folder, min(steps, 10_000))
-    sys.stdout.write(json.dumps(figures) + "\n")
+    """Print the figures."""
+    work: dict[str, Callable[[pathlib.Path, str], dict[str, Any]]] = {"record": record, "load": load}
+    function, folder, argument = sys.argv[1:]
+    sys.stdout.write(json.dumps(work[function](pathlib.Path(folder), argument)) + "\n")
 
 
 if __name__ == "__main__":

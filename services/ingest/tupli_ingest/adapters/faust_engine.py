@@ -4,7 +4,7 @@ Faust is used only in the way that loses nothing. Measured and read on faust-str
 
 - `take`, plain iteration and `noack_take` alone acknowledge what the sink has not written; so does the way out
   of a message that a rebalance has overtaken, which is skipped *and acknowledged*. Here an acknowledgement
-  counts only when the writer gave it, for a message of the assignment that still holds (`_Consumer.ack`).
+  counts only when the writer gave it, for a message of the assignment that still holds (`Consumer.ack`).
 - An exception that leaves the agent acknowledges its message. None leaves it: the process ends instead, and
   begins again at the committed offset.
 - No tables, no `group_by`, no producers of Faust, no web server, no topics made by Faust, no leader topic.
@@ -20,11 +20,8 @@ from typing import Any, Protocol
 import faust
 import structlog
 from faust.exceptions import ConsumerNotStarted
-from faust.transport.drivers import aiokafka as driver
-from faust.types.tuples import ConsumerMessage
-from mode.services import WaitResults
 
-from tupli_ingest.adapters.at_once import Begun
+from tupli_ingest.adapters.faust_consumer import App, Message
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.adapters.kafka_log import LOG_GENERATION
 from tupli_ingest.adapters.kafka_reader import group_id, record_of
@@ -136,9 +133,9 @@ class FaustEngine:
             found[partition] = None if end is None else max(end - (committed or 0), 0)
         return found
 
-    def _build(self, connection: KafkaConnection, group: str) -> "_App":
+    def _build(self, connection: KafkaConnection, group: str) -> "App":
         limits = self._limits
-        app = _App(
+        app = App(
             group_id(connection, group, EPISODES_TOPIC),
             broker=[f"kafka://{broker}" for broker in connection.brokers.split(",")],
             broker_credentials=_credentials(connection),
@@ -198,7 +195,7 @@ class FaustEngine:
         self._log.error("the worker ends", error=f"{type(error).__name__}: {error}")
         self._on_end(f"{type(error).__name__}: {error}")
 
-    def _put_messages(self, generation: int, messages: list["_Message"]) -> None:
+    def _put_messages(self, generation: int, messages: list["Message"]) -> None:
         """In a thread, one after the other; behind one that failed none may follow. Raises nothing."""
         if self._is_broken:
             return
@@ -209,7 +206,7 @@ class FaustEngine:
             if not isinstance(error, Stopped):
                 self._end(error)
 
-    def _put_whole(self, generation: int, messages: list["_Message"]) -> None:
+    def _put_whole(self, generation: int, messages: list["Message"]) -> None:
         records = [self._record_of(message) for message in messages]
         links = _traceparents(messages) if self._is_tracing else ()
         # Messages are kept until they are acknowledged, and the records have their bytes.
@@ -217,10 +214,10 @@ class FaustEngine:
             message.found = message.value = None
         self._put(generation, records, lambda: self._written(messages), links)
 
-    def _record_of(self, message: "_Message") -> Record:
+    def _record_of(self, message: "Message") -> Record:
         return record_of(self._topics[message.topic], message.found, LOG_GENERATION)
 
-    def _written(self, messages: list["_Message"]) -> None:
+    def _written(self, messages: list["Message"]) -> None:
         """The writer's thread says that these are durable."""
 
         def acknowledge() -> None:
@@ -231,56 +228,7 @@ class FaustEngine:
         self._loop.call_soon_threadsafe(acknowledge)
 
 
-class _Message(ConsumerMessage):
-    """A message that knows what the consumer gave, and whether it is durable where it was sent to."""
-
-    is_written = False
-    found: Any = None
-
-
-class _Consumer(driver.Consumer):
-    """Counts an acknowledgement only for what is written, and only in the assignment that it came in."""
-
-    def ack(self, message: Any) -> bool:
-        if not message.is_written or message.generation_id != self.app.consumer_generation_id:
-            return False
-        return bool(super().ack(message))
-
-    async def wait_first(self, *waited: Any, timeout: Any = None) -> Any:  # noqa: ASYNC109 -- Faust's signature
-        """What first ends of these. Faust asks it of each message, whose way into the queue seldom waits."""
-        if len(waited) == 2 and all(map(asyncio.iscoroutine, waited)):
-            message, suspended = waited
-            try:
-                begun = Begun(message)
-            except BaseException:
-                suspended.close()
-                raise
-            if begun.is_done:
-                suspended.close()
-                return WaitResults([message], [begun.result], stopped=False)
-            waited = (begun, suspended)
-        return await super().wait_first(*waited, timeout=timeout)
-
-    def _to_message(self, tp: Any, record: Any) -> Any:
-        message = super()._to_message(tp, record)
-        message.__class__ = _Message
-        message.found = record  # type: ignore[attr-defined]  # it is one of ours by now
-        return message
-
-
-class _Transport(driver.Transport):
-    Consumer = _Consumer
-
-
-class _App(faust.App):
-    def _create_directories(self) -> None:
-        """Nothing is kept in any."""
-
-    def _new_transport(self) -> Any:
-        return _Transport(self.conf.broker_consumer, self)
-
-
-def _traceparents(messages: Sequence["_Message"]) -> list[str]:
+def _traceparents(messages: Sequence["Message"]) -> list[str]:
     """The places in traces that messages came from, each once, the first ones alone."""
     found: dict[str, None] = {}
     for message in messages:
@@ -292,9 +240,9 @@ def _traceparents(messages: Sequence["_Message"]) -> list[str]:
     return list(found)
 
 
-def _by_generation(events: Sequence[Any]) -> list[tuple[int, list[_Message]]]:
+def _by_generation(events: Sequence[Any]) -> list[tuple[int, list[Message]]]:
     """Messages in the order they came, cut where the assignment changed."""
-    runs: list[tuple[int, list[_Message]]] = []
+    runs: list[tuple[int, list[Message]]] = []
     for event in events:
         message = event.message
         if not runs or runs[-1][0] != message.generation_id:

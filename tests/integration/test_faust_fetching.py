@@ -1,0 +1,76 @@
+"""What a worker has not room for now costs it no more than that: nothing waits for a partition that is idle."""
+
+import asyncio
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from support.ingest_service import eventually
+from support.kafka_broker import shared_broker
+from tupli_ingest.adapters.faust_consumer import FETCH_WAIT_MS
+from tupli_ingest.adapters.faust_engine import FaustEngine, GroupLimits
+from tupli_ingest.adapters.kafka_connection import KafkaConnection
+from tupli_ingest.adapters.kafka_topics import TopicPlan, create_topics_now
+from tupli_schemas.events import EPISODES_TOPIC
+from tupli_schemas.records import Record
+
+PARTITIONS, RECORDS, AT_ONCE = 4, 2_000, 64
+
+
+@pytest.fixture
+def kafka() -> KafkaConnection:
+    connection = KafkaConnection(brokers=shared_broker(), topic_prefix=f"{uuid.uuid4().hex}.")
+    create_topics_now(connection, TopicPlan(PARTITIONS, replication=1, min_insync_replicas=1))
+    return connection
+
+
+async def send(kafka: KafkaConnection) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=kafka.brokers) as producer:
+        for number in range(RECORDS):
+            await producer.send(
+                kafka.named(EPISODES_TOPIC), b"%d" % number, key=bytes(16), partition=number % PARTITIONS
+            )
+
+
+class Gate:
+    """Takes what is delivered when it is open."""
+
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+        self.taken = 0
+
+    def put(
+        self, _: int, records: Sequence[Record], written: Callable[[], None], links: Sequence[str] = ()
+    ) -> None:
+        assert self.opened.wait(60)
+        self.taken += len(records)
+        written()
+
+
+def test_a_full_buffer_leaves_no_partition_out(kafka: KafkaConnection) -> None:
+    gate, ended = Gate(), list[str]()
+
+    async def run() -> None:
+        await send(kafka)
+        limits = GroupLimits(records=AT_ONCE)
+        engine = cast("Any", FaustEngine(kafka, "g1", gate.put, limits=limits, on_end=ended.append))
+        await engine.start()
+        try:
+            consumer, topic = engine._app.consumer, next(iter(engine._app.topics))
+            await asyncio.to_thread(eventually, topic.queue.full, 60)
+            assigned = engine._app.assignor.assigned_actives()
+            assert len(assigned) == 2 * PARTITIONS
+            assert consumer._get_active_partitions() == assigned
+            gate.opened.set()
+            await asyncio.to_thread(eventually, lambda: gate.taken == RECORDS, 60)
+            assert consumer._thread._consumer._fetcher._fetch_max_wait_ms == FETCH_WAIT_MS
+        finally:
+            gate.opened.set()
+            await engine.stop()
+
+    asyncio.run(run())
+    assert ended == []
