@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from tupli_ingest.adapters.allocators import keep_little_free_memory
 from tupli_ingest.adapters.clickhouse_client import ClickHouseClient, ClickHouseConnection
 from tupli_ingest.adapters.clickhouse_cluster import require_fit
 from tupli_ingest.adapters.daemon_threads import DaemonThreads
@@ -168,6 +169,7 @@ def _gateway(given: argparse.Namespace, settings: IngestSettings) -> int:
 
 
 def _worker(given: argparse.Namespace, settings: IngestSettings) -> int:
+    keep_little_free_memory()
     kafka, clickhouse = KafkaConnection.from_environment(), ClickHouseConnection.from_environment()
 
     observed = observe(settings, "tupli-worker")

@@ -1,0 +1,53 @@
+"""How many arenas the C library takes from, in a process of its own."""
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ARENAS_OF_THREADS = """
+import ctypes, sys, threading
+from tupli_ingest.adapters.allocators import keep_little_free_memory
+if sys.argv[1] == "few":
+    keep_little_free_memory()
+threads, kept = 8, []
+all_run = threading.Barrier(threads)
+def take():
+    kept.append(bytes(100_000))
+    all_run.wait()
+running = [threading.Thread(target=take) for _ in range(threads)]
+[one.start() for one in running], [one.join() for one in running]
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+libc.malloc_info(0, ctypes.c_void_p(out := libc.fopen(sys.argv[2].encode(), b"w")))
+libc.fclose(ctypes.c_void_p(out))
+print(open(sys.argv[2]).read().count("<heap nr="))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has arenas")
+@pytest.mark.parametrize(
+    ("how", "more", "fits"),
+    [
+        ("few", {}, lambda arenas: arenas <= 2),
+        ("as-it-is", {}, lambda arenas: arenas > 2),
+        ("few", {"MALLOC_ARENA_MAX": "5"}, lambda arenas: 2 < arenas <= 5),
+    ],
+    ids=["ours", "by default", "the environment's"],
+)
+def test_threads_share_arenas(
+    how: str, more: dict[str, str], fits: Callable[[int], bool], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ARENAS_OF_THREADS, how, str(tmp_path / "info.xml")],
+        env=os.environ | more,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert fits(int(done.stdout))
