@@ -72,6 +72,16 @@ def check(name: str, url: str, count: int) -> None:
 # -- the server goes away, the run goes on ---------------------------------------------------------------------
 
 
+def test_a_data_directory_behind_a_link_is_read(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with ServerProcess(tmp_path / "real" / ".." / "link" / "data") as server:  # ready: queries answer
+        name = "behind-a-link"
+        with tupli.record(Walk(), name, url=server.url, spool_dir=tmp_path / "spool") as env:
+            steps(env, EPISODE)
+        check(name, server.url, EPISODE)
+
+
 @pytest.mark.timeout(180)
 def test_killed_at_random_moments_nothing_is_lost_or_doubled(server: ServerProcess, tmp_path: Path) -> None:
     rng = random.Random(4)

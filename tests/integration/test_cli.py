@@ -394,6 +394,8 @@ def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
         (["pull", "no-such", "-o", "FOLDER/x.npz"], ["NotFound", "no-such"]),
         (["episodes", "BENCH", "--episodes", "return >> 3"], ["return >> 3\n", "         ^"]),
         (["pull", "BENCH", "--tuples", "reward > ", "-o", "FOLDER/x.csv"], ["reward > \n", "^"]),
+        (["pull", "BENCH", "--tuples", "", "-o", "FOLDER/x.npz"], ["a key or a value belongs here"]),
+        (["episodes", "BENCH", "--episodes", ""], ["a key or a value belongs here"]),
         (["pull", "BENCH", "--tuples", "rewart > 1", "-o", "FOLDER/x.npz"], ["rewart", "reward", "observation"]),
         (["episodes", "BENCH", "--episodes", "polizy == 'x'"], ["polizy", "policy", "return"]),
         (["episodes", "BENCH", "--order", "-retrun"], ["retrun", "return"]),

@@ -22,7 +22,7 @@ from support.direct_records import (
 )
 from support.ingest_streams import BENCHMARK, STREAM
 from tupli_ingest.__main__ import main
-from tupli_ingest.adapters.grant_issuing import GrantOrder, new_key, retire_key, signed_grant
+from tupli_ingest.adapters.grant_issuing import GrantOrder, new_key, retire_key, signed_grant, write_grant
 from tupli_ingest.adapters.grant_keys import MAX_LIFETIME_S, GrantKeys, KeyFileError
 from tupli_ingest.core.direct import DirectDecoder
 from tupli_ingest.core.errors import GrantRefused
@@ -182,6 +182,20 @@ def test_a_private_key_is_not_written_where_the_public_ones_are(tmp_path: Path) 
     with pytest.raises(KeyFileError, match="two files"):
         new_key(tmp_path / "one.json", tmp_path / "one.json", issuer="i")
     assert not (tmp_path / "one.json").exists()
+
+
+def test_a_grant_takes_the_place_of_a_grant_and_of_no_keys(deployment: Deployment, tmp_path: Path) -> None:
+    order = GrantOrder(subject=LOCAL_SUBJECT, benchmark=BENCHMARK)
+    grant = tmp_path / "grant.json"
+    for place in (deployment.keys, deployment.private):
+        before = place.read_bytes()
+        with pytest.raises(KeyFileError, match="holds keys"):
+            write_grant(deployment.private, order, place, NOW_S)
+        assert place.read_bytes() == before
+    write_grant(deployment.private, order, grant, NOW_S)
+    first = grant.read_bytes()
+    write_grant(deployment.private, order, grant, NOW_S)
+    assert grant.read_bytes() != first
 
 
 def test_keys_that_are_added_count_at_once_and_a_damaged_file_changes_nothing(

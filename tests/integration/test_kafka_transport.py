@@ -26,7 +26,7 @@ from tupli.transport.kafka import KafkaTransport, _Loop
 from tupli_ingest.adapters.grant_issuing import GrantOrder, write_grant
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_schemas.catalog import CreateBenchmark
-from tupli_schemas.events import DIRECT_TOPIC, MAX_EVENT_BYTES, Event, encode_event
+from tupli_schemas.events import DIRECT_TOPIC, MAX_EVENT_BYTES, EpisodeEnded, Event, encode_event
 from tupli_schemas.framing import Kind, encode_frame
 from tupli_schemas.ids import LOCAL_SUBJECT, id_text, is_direct, make_direct_id
 
@@ -192,6 +192,37 @@ def test_a_record_that_is_too_large_is_named(transport: KafkaTransport) -> None:
         transport.send_events(body_of(good[0], large))
     assert caught.value.problem is not None
     assert (caught.value.problem.code, caught.value.problem.members) == ("too_large", {"index": 1})
+
+
+def test_a_batch_that_is_too_large_is_no_single_records_fault(holder: Holder) -> None:
+    """Brokers judge a batch, and the producer puts small records of one partition together."""
+    connection = KafkaConnection(brokers=holder.connection.brokers, topic_prefix=f"small{time.time_ns()}.")
+
+    async def make() -> None:
+        admin = AIOKafkaAdminClient(**connection.options())
+        await admin.start()
+        limits = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": "8000"}
+        await admin.create_topics([NewTopic(connection.named(DIRECT_TOPIC), 1, 1, topic_configs=limits)])
+        await admin.close()
+
+    asyncio.run(make())
+    folder = holder.file.parent / "small"
+    folder.mkdir()
+    transport = Holder(folder, connection).transport()
+    end = direct_events()[-1]
+    assert isinstance(end, EpisodeEnded)
+    events = [replace(end, reason="x" * 1_000)] * 20
+    with pytest.raises(InvalidInput) as caught:
+        transport.send_events(body_of(*events))
+    assert caught.value.problem is not None
+    assert (caught.value.problem.code, caught.value.problem.members) == ("too_large", {})
+    assert transport.send_events(body_of(events[0])).accepted == 1
+    large = replace(end, reason="x" * 9_000)
+    with pytest.raises(InvalidInput) as caught:
+        transport.send_events(body_of(large))
+    assert caught.value.problem is not None
+    assert caught.value.problem.members == {"index": 0}
+    transport.close()
 
 
 def test_a_grant_for_one_stream_gives_that_and_no_other(holder: Holder) -> None:

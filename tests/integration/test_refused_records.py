@@ -1,6 +1,7 @@
 """A record of steps that is refused is halved down to what is wrong with it, and that has an end."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,11 @@ from tupli.transport.fake import refusal
 from tupli_schemas.events import Event
 
 
-def refuse(events: list[Event]) -> None:
+def refuse(events: list[Event], code: str = "invalid_event") -> None:
     """Step 5 is what the server does not like."""
     bad = [at for at, event in enumerate(events) if event.first <= 5 <= event.last]
     if bad:
-        raise refusal(index=bad[0])
+        raise refusal(code, index=bad[0])
 
 
 @pytest.fixture
@@ -31,8 +32,10 @@ def sink(tmp_path: Path) -> Sink:
     return Sink(tmp_path)
 
 
-def test_one_step_alone_is_put_aside(transport: FakeTransport, sink: Sink) -> None:
-    transport.before_send = refuse
+@pytest.mark.parametrize("code", ["invalid_event", "too_large", "invalid_frame"])
+def test_one_step_alone_is_put_aside(code: str, transport: FakeTransport, sink: Sink) -> None:
+    """A server that takes shorter frames than ours calls one that is too long no valid frame."""
+    transport.before_send = partial(refuse, code=code)
     event = steps_event(1, [RowItem(1, step) for step in range(9)])
     deliver(transport, [item_of(sink, Outgoing(event, 9, 0))])
     assert sink.refused == [(5, 5)]

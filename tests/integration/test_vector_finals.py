@@ -24,9 +24,9 @@ MODES = pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda mode: mo
 class Loose(gym.Env[Any, Any]):
     """Gives float64 where its space says float32, as Gymnasium lets it; its resets tell of their episode."""
 
-    def __init__(self, seed: int, *, as_dict: bool = False) -> None:
-        self.as_dict = as_dict
-        self.observation_space = Dict({"a": FLAT, "b": FLAT}) if as_dict else FLAT
+    def __init__(self, seed: int, form: str = "array") -> None:
+        self.form = form
+        self.observation_space = Dict({"a": FLAT, "b": FLAT}) if "dict" in form else FLAT
         self.action_space = gym.spaces.Discrete(2)
         self.shown: list[list[Any]] = []
         self.rng = np.random.default_rng(seed)
@@ -34,7 +34,10 @@ class Loose(gym.Env[Any, Any]):
     def show(self) -> Any:
         values = {name: self.rng.normal(size=3) for name in "ab"}
         self.shown[-1].append({k: v.astype(np.float32) for k, v in values.items()})
-        return values if self.as_dict else values["a"]
+        given = {"c": 1, **values} if self.form == "dict and more" else values
+        if "list" in self.form:
+            given = {name: value.tolist() for name, value in values.items()}
+        return given if "dict" in self.form else given["a"]
 
     def reset(self, *, seed: Any = None, options: Any = None) -> Any:
         self.shown.append([])
@@ -68,20 +71,18 @@ def played(envs: Any, folder: Path, mode: AutoresetMode) -> dict[int, list[Run]]
 
 
 @MODES
-@pytest.mark.parametrize("as_dict", [False, True], ids=["array", "dict"])
+@pytest.mark.parametrize("form", ["array", "dict", "list", "dict of lists", "dict and more"])
 def test_observations_that_gymnasium_casts_end_episodes_too(
-    as_dict: bool,  # noqa: FBT001 -- a case
-    mode: AutoresetMode,
-    tmp_path: Path,
+    form: str, mode: AutoresetMode, tmp_path: Path
 ) -> None:
-    ones = [Loose(slot, as_dict=as_dict) for slot in range(SLOTS)]
+    ones = [Loose(slot, form) for slot in range(SLOTS)]
     envs = vector_of(ones, mode)
     runs = played(envs, tmp_path, mode)
     for slot, one in enumerate(ones):
         assert len(runs[slot]) >= 3
         for run, shown in zip(runs[slot], one.shown[-len(runs[slot]) - 1 :], strict=False):
             assert len(run.observations) == LENGTH + 1
-            wanted = shown if as_dict else [values["a"] for values in shown]
+            wanted = shown if "dict" in form else [values["a"] for values in shown]
             np.testing.assert_equal(run.observations, wanted)
 
 
@@ -116,4 +117,39 @@ def test_a_final_observation_that_fits_nothing_is_told(tmp_path: Path) -> None:
     with telling() as told:
         runs = played(envs, tmp_path, AutoresetMode.SAME_STEP)
     assert len([line for line in told if "does not fit" in line]) == 1
+    assert all(len(run.observations) == len(run.actions) == LENGTH for run in runs[0])
+
+
+class Odd(gym.vector.VectorWrapper):
+    """Says of the end what nobody can read, or nothing of its observations."""
+
+    def __init__(self, env: Any, key: str, value: Any) -> None:
+        super().__init__(env)
+        self.key, self.value = key, value
+
+    def step(self, actions: Any) -> Any:
+        *rest, infos = self.env.step(actions)
+        if "final_obs" in infos:
+            infos[self.key] = self.value
+        return *rest, infos
+
+
+@pytest.mark.parametrize("value", ["lost", np.arange(SLOTS) + 1, [{}]], ids=["text", "numbers", "too few"])
+def test_final_infos_that_cannot_be_read_cost_no_step(value: Any, tmp_path: Path) -> None:
+    ones = [Loose(slot) for slot in range(SLOTS)]
+    envs = Odd(vector_of(ones, AutoresetMode.SAME_STEP), "final_info", value)
+    with telling() as told:
+        runs = played(envs, tmp_path, AutoresetMode.SAME_STEP)
+    assert len([line for line in told if "final infos cannot be read" in line]) == 1
+    for slot in range(SLOTS):
+        assert len(runs[slot]) == 4
+        assert all(len(run.observations) == len(run.actions) + 1 == LENGTH + 1 for run in runs[slot])
+
+
+def test_a_final_observation_that_is_not_given_is_told(tmp_path: Path) -> None:
+    ones = [Loose(slot) for slot in range(SLOTS)]
+    envs = Odd(vector_of(ones, AutoresetMode.SAME_STEP), "_final_obs", np.zeros(SLOTS, bool))
+    with telling() as told:
+        runs = played(envs, tmp_path, AutoresetMode.SAME_STEP)
+    assert len([line for line in told if "final observation is not given" in line]) == 1
     assert all(len(run.observations) == len(run.actions) == LENGTH for run in runs[0])

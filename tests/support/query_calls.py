@@ -13,6 +13,7 @@ from tupli.errors import error_of
 from tupli.storage.api import TupliAPIClient
 from tupli_query.adapters.chdb_reader import ChdbReader
 from tupli_query.core.service import QueryService
+from tupli_query.http.readiness import StoreProbe
 from tupli_query.http.routes import make_app
 from tupli_schemas.problems import Problem
 
@@ -49,7 +50,8 @@ class InProcessQuery:
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of the answer, whatever it is."""
         with ThreadPoolExecutor(2) as threads:
-            app = make_app(self._service, threads, idle_seconds=30)
+            probe = StoreProbe(self._service.ready, threads)
+            app = make_app(self._service, threads, probe, idle_seconds=30)
             return asyncio.run(call(app, method, path, body, headers or {}))
 
 

@@ -17,7 +17,9 @@ def chosen(
         ExpressionError: The expression is none.
     """
     data = tupli.dataset(benchmark, url=url, include=include)
-    return data.with_episode_filter(tupli.expressions.parse_expression(where)) if where else data
+    if where is None:
+        return data
+    return data.with_episode_filter(tupli.expressions.parse_expression(where))
 
 
 def parts_of(text: str | None) -> list[str] | None:

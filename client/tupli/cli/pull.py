@@ -36,7 +36,7 @@ def pull(
     if not output.parent.is_dir():
         raise InvalidInput(f"the folder {output.parent} does not exist", place="--output")
     data = chosen(benchmark, url=url, include=parts_of(include), where=episodes)
-    if tuples:
+    if tuples is not None:
         data = data.with_tuple_filter(tupli.expressions.parse_expression(tuples))
     rows = tupli.export.export(_batches(data, parts_of(columns)), output)
     result = {"rows": rows, "file": str(output), "bytes": output.stat().st_size}

@@ -179,7 +179,7 @@ def _halves(item: Item, error: TupliError) -> list[Item]:
     if (
         not isinstance(event, StepsRecorded)
         or event.first == event.last
-        or code not in ("invalid_event", "too_large")
+        or code not in ("invalid_event", "invalid_frame", "too_large")  # a server may take shorter frames
     ):
         return []
     batch = event.rows()

@@ -362,7 +362,7 @@ class VectorStream(RecordingStream):
             if not self.episodes[slot]:
                 continue
             if self.mode == SAME_STEP and ended[slot]:
-                info = final_info(infos, slot, self.slots)
+                info = self._final_info(infos, slot)
             else:
                 info = slot_info(infos, slot, self.slots)
             if keys is not None:
@@ -371,6 +371,14 @@ class VectorStream(RecordingStream):
                 out[slot] = encode(info)
                 check_cells((out[slot],))
         return out
+
+    def _final_info(self, infos: Mapping[str, Any], slot: int) -> dict[Any, Any]:
+        try:
+            return final_info(infos, slot, self.slots)
+        except (LookupError, TypeError, ValueError) as error:
+            told = f"final infos cannot be read ({type(error).__name__}: {error}); steps are kept without"
+            self.warn(told, once="final infos")
+            return {}
 
     def _put_infos(self, raws: dict[int, bytes]) -> None:
         self.writer.need(sum(map(len, raws.values())))
@@ -484,8 +492,9 @@ class VectorStream(RecordingStream):
     def _given_final(self, structure: Structure, value: Any) -> Cells:
         """A final observation is as its environment gave it; those beside it were cast when they were batched."""
         cells = cells_of(structure, cast_as_batched(structure, value))
-        if cells is None and value is not None:
-            told = "a final observation does not fit the step schema; its episode is kept without"
+        if cells is None:
+            fault = "is not given" if value is None else "does not fit the step schema"
+            told = f"a final observation {fault}; its episode is kept without"
             self.warn(told, once=told)
         return cells
 

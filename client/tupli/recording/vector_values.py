@@ -81,8 +81,11 @@ def batch_leaves(structure: Structure, batch: Any, slots: int, place: str = "") 
 
 def cast_as_batched(structure: Structure, value: Any) -> Any:
     """One slot's value with the dtypes that its batch has: Gymnasium casts within a kind (`numpy.can_cast`)."""
-    if isinstance(structure, ArrayLeaf) and isinstance(value, np.ndarray | np.generic | float):
-        array = np.asarray(value)
+    if isinstance(structure, ArrayLeaf) and isinstance(value, np.ndarray | np.generic | float | list | tuple):
+        try:
+            array = np.asarray(value)
+        except ValueError:  # of no one shape
+            return value
         if not np.can_cast(array.dtype, structure.dtype, "same_kind"):
             return value
         with np.errstate(all="ignore"):
@@ -90,7 +93,7 @@ def cast_as_batched(structure: Structure, value: Any) -> Any:
     if (
         isinstance(structure, DictNode)
         and isinstance(value, Mapping)
-        and value.keys() == structure.items.keys()
+        and value.keys() >= structure.items.keys()  # batching leaves out members that the space has not
     ):
         return {key: cast_as_batched(node, value[key]) for key, node in structure.items.items()}
     if (

@@ -232,7 +232,10 @@ class _Loop:
         answers = await asyncio.gather(*coming, return_exceptions=True)
         for index, answer in enumerate(answers):
             if isinstance(answer, MessageSizeTooLargeError):
-                raise _invalid(index, "too_large", "the brokers take no record so large") from answer
+                await self._stop()  # its next sequence number would be refused
+                # Brokers judge a batch; which record is too large for them is known of one that was sent alone.
+                alone = index if len(records) == 1 else None
+                raise _invalid(alone, "too_large", "the brokers take no record so large") from answer
             if isinstance(answer, BaseException):
                 raise answer
         return answers
@@ -312,8 +315,12 @@ def _check_time(topic: str, kept: Any, grant: RecorderGrant) -> None:
         raise AuthError("the brokers' clock says that the grant does not hold")
 
 
-def _invalid(index: int, code: str, told: str) -> InvalidInput:
-    problem = Problem(code, told, f"events[{index}]", members={"index": index})
+def _invalid(index: int | None, code: str, told: str) -> InvalidInput:
+    """What is wrong with the event at an index; None where it is one of them."""
+    if index is None:
+        problem = Problem(code, told, "events")
+    else:
+        problem = Problem(code, told, f"events[{index}]", members={"index": index})
     return InvalidInput(told, place=problem.place, problem=problem)
 
 

@@ -12,6 +12,7 @@ from tupli_query.adapters.chdb_reader import ChdbReader
 from tupli_query.adapters.clickhouse_reader import ClickHouseConnection, ClickHouseReader
 from tupli_query.core.reader import ReaderError, StoreReader
 from tupli_query.core.service import QueryService
+from tupli_query.http.readiness import StoreProbe
 from tupli_query.http.routes import make_app
 from tupli_query.settings import QuerySettings
 
@@ -36,15 +37,18 @@ class QueryParts:
         self.reader = reader
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="tupli-query")
         self._service = QueryService(reader, clock)
-        self.app: Starlette = make_app(self._service, self._threads, idle_seconds=settings.idle_seconds)
+        self._probe = StoreProbe(self._service.ready, self._threads)
+        self.app: Starlette = make_app(
+            self._service, self._threads, self._probe, idle_seconds=settings.idle_seconds
+        )
 
     def start(self) -> None:
         """Nothing has to be started: connections are made when they are needed."""
 
-    def ready(self) -> dict[str, str | None]:
-        """What this part needs, and what is wrong with it (None: nothing)."""
+    async def ready(self) -> dict[str, str | None]:
+        """What this part needs, and what is wrong with it (None: nothing); also while the store hangs."""
         try:
-            self._service.ready()
+            await self._probe.answered()
         except ReaderError:
             return {"query.store": "the store does not answer"}
         return {"query.store": None}

@@ -44,7 +44,7 @@ def build(settings: Settings) -> ASGIApp:
             log.info("stopped")
 
     async def checks() -> dict[str, str | None]:
-        return {**await ingest_parts.checks(), **await to_thread.run_sync(query_parts.ready)}
+        return {**await ingest_parts.checks(), **await query_parts.ready()}
 
     root = root_app(checks, observed.router(), lifespan=lifespan)
     return LoopbackGuard(Edge({"/ingest": ingest.build_app(ingest_parts), "/query": query_parts.app}, root))

@@ -54,7 +54,7 @@ class FrontParts:
         self._gateway.close()
 
     async def _checks(self) -> dict[str, str | None]:
-        return {**await self._gateway.checks(), **await asyncio.to_thread(self._query.ready)}
+        return {**await self._gateway.checks(), **await self._query.ready()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -18,7 +18,7 @@ class Settings:
     """Where the data lives and where to listen.
 
     Raises:
-        RefusedSetting: The host is not this machine, or the port is none.
+        RefusedSetting: The host is not this machine, the port is none, or the engine cannot have the folder.
     """
 
     data: Path
@@ -34,6 +34,8 @@ class Settings:
                 f"--host {self.host}: refused. This version has no accounts, so everybody who reaches the port could "
                 "read and delete everything; only 127.0.0.1, localhost and ::1 can be bound."
             )
+        if "?" in str(self.data.resolve()):
+            raise RefusedSetting(f"--data {self.data}: the engine would cut the folder's name at the `?`")
         if not 0 <= self.port < 65536:
             raise RefusedSetting(f"--port {self.port} is not a port")
 

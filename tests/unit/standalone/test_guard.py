@@ -153,6 +153,11 @@ def test_the_edge_joins_services_by_path(path: str, service: str, seen: str) -> 
     assert all(not other.paths for other in apps.values())
 
 
+def test_a_folder_that_the_engine_would_cut_is_refused(tmp_path: Any) -> None:
+    with pytest.raises(RefusedSetting, match="cut the folder's name"):
+        Settings(tmp_path / "z?1")
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.2", "example.org", ""])
 def test_other_hosts_cannot_be_bound_before_accounts_exist(host: str, tmp_path: Any) -> None:
     with pytest.raises(RefusedSetting, match="no accounts"):

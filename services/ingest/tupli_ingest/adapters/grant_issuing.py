@@ -73,10 +73,12 @@ def write_grant(signing: Path, order: GrantOrder, path: Path, now_s: int) -> dic
     """Sign a grant for a new confirmation key and write both, readable by the owner only; gives its claims.
 
     Raises:
-        KeyFileError: The signing key cannot be read, or is none.
+        KeyFileError: The signing key cannot be read, or is none; or the grant would take the place of keys.
         ContractError: The order's stream is none that goes straight to Kafka, or it would be valid for longer
             than any grant is.
     """
+    if _has_keys(path):
+        raise KeyFileError(f"{path} holds keys: a grant does not take their place")
     confirmation = ECKey.generate_key(CURVE)
     token, claims = signed_grant(signing, order, confirmation.as_dict(private=False), now_s)
     _write(path, _json({"token": token, "key": confirmation.as_dict(private=True)}))
@@ -145,6 +147,15 @@ def _read_set(path: Path) -> list[dict[str, Any]]:
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, indent=2).encode() + b"\n"
+
+
+def _has_keys(path: Path) -> bool:
+    """Whether it is a signing key, or a set of those that verify (RFC 7517)."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and not found.keys().isdisjoint(("keys", "kty"))
 
 
 def _write(path: Path, data: bytes, *, mode: int = 0o600) -> None:

@@ -6,6 +6,7 @@ run as `send_query(..., "ArrowStream")` with one thread, so that memory stays fl
 
 import contextlib
 import logging
+import os
 import queue
 import threading
 from typing import Any, Final
@@ -36,7 +37,9 @@ class ChdbReader:
     """
 
     def __init__(self, path: str, *, max_sessions: int = MAX_SESSIONS) -> None:
-        self._path = path
+        self._path = os.path.realpath(
+            path
+        )  # as clickhouse-connect: a process has one engine, known by its path
         self._sessions = threading.BoundedSemaphore(max_sessions)
         self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
         self._selects = threading.BoundedSemaphore(SELECT_CONNECTIONS)

@@ -18,6 +18,7 @@ from tupli_query.core.stream import FrameStream, Parts
 from tupli_query.core.visibility import LOCAL, Visibility
 from tupli_query.http.framed import FramedResponse
 from tupli_query.http.problems import Endpoint, answering, problem_of, request_id_of
+from tupli_query.http.readiness import StoreProbe
 
 LOGGER = logging.getLogger(__name__)
 
@@ -27,12 +28,15 @@ PREFIX: Final = "/query/v1"
 Ask = Callable[[Visibility, Any], Any]
 
 
-def make_app(service: QueryService, threads: Executor, *, idle_seconds: float) -> Starlette:
+def make_app(
+    service: QueryService, threads: Executor, probe: StoreProbe, *, idle_seconds: float
+) -> Starlette:
     """The application.
 
     Args:
         service: Answers.
         threads: Where it does, as it blocks.
+        probe: Whether the store answers.
         idle_seconds: How long the reader of a stream may read nothing.
     """
 
@@ -43,7 +47,7 @@ def make_app(service: QueryService, threads: Executor, *, idle_seconds: float) -
         return FramedResponse(guarded, threads, idle_seconds=idle_seconds)
 
     async def readyz(_: Request) -> Response:
-        await asyncio.get_running_loop().run_in_executor(threads, service.ready)
+        await probe.answered()
         return Response(b'{"ready":true}', media_type="application/json")
 
     routes = [
