@@ -80,7 +80,7 @@ def flatten(batch: Batch) -> dict[str, npt.NDArray[Any]]:
         if isinstance(value, Mapping):
             for key, member in value.items():
                 walk(f"{name}.{quoted_key(str(key))}", member)
-        elif isinstance(value, tuple):
+        elif isinstance(value, tuple | list):
             for index, member in enumerate(value):
                 walk(f"{name}[{index}]", member)
         else:

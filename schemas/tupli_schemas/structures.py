@@ -275,7 +275,8 @@ class TupleNode(Structure, kinds=("tuple", "list")):
         return values if self.is_list else tuple(values)
 
     def _unflatten_batch(self, columns: Iterator[Any]) -> Any:
-        return tuple(node._unflatten_batch(columns) for node in self.items)  # noqa: SLF001 -- the same class
+        values = [node._unflatten_batch(columns) for node in self.items]  # noqa: SLF001 -- the same class
+        return values if self.is_list else tuple(values)
 
 
 def _dtype(text: Any) -> np.dtype[Any]:

@@ -55,6 +55,13 @@ STACKED = spaces.Sequence(spaces.Dict(x=spaces.Box(-1, 1, (2,)), n=spaces.Discre
 MULTI: Any = spaces.MultiDiscrete(np.array([[3, 4], [5, 6]]), np.int8, start=np.array([[-2, 0], [1, 9]]))
 F4 = [nan_with_payload(), np.inf, -np.inf, -0.0]
 
+WITHOUT_SPACES: dict[str, list[Any]] = {
+    "list": [[1.5, None, "x"], [2.5, None, "y"]],
+    "list in a dict": [{"l": ["a", "b"]}, {"l": ["c", "é"]}],
+    "tuple of lists": [(["a", "b"], 1), (["c", "d"], 2)],
+}
+
+
 CASES: dict[str, tuple[gym.Space[Any], list[Any]]] = {
     "float16": box([[np.inf, 1e-7], [0.1, -0.0], [65504, 1], [np.nan, 2]], "<f2"),
     "float32": box([[value, 1.5] for value in F4], "<f4"),
@@ -157,8 +164,8 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tupli.TupliAPI
 def row(batch: Any, index: int) -> Any:
     if type(batch) is dict:
         return {key: row(member, index) for key, member in batch.items()}
-    if type(batch) is tuple:
-        return tuple(row(member, index) for member in batch)
+    if type(batch) in (tuple, list):
+        return type(batch)(row(member, index) for member in batch)
     return batch[index]
 
 
@@ -211,3 +218,30 @@ def test_a_table_has_each_observation_beside_the_next(kind: str, storage: tupli.
         expected = of_slot(samples, int(number))
         check(row(table["observation"], at), expected[step], space)
         check(row(table["next_observation"], at), expected[step + 1], space)
+
+
+@pytest.mark.parametrize("kind", list(WITHOUT_SPACES))
+def test_lists_without_a_space_come_back_as_lists(
+    kind: str, storage: tupli.TupliAPIClient, tmp_path: Path
+) -> None:
+    values, name = WITHOUT_SPACES[kind], f"no-space-{kind.replace(' ', '-')}"
+    with tupli.Recorder(name, url=storage.address, spool_dir=tmp_path) as rec:
+        rec.start(values[0])
+        rec.step(1, values[1], 1.0, True, False)
+    dataset = tupli.dataset(name, storage=storage).load()
+    (one,) = dataset.tuples
+    assert plain(one.state) == values[0]
+    (episode,) = dataset.iter_episodes()
+    kept = dataset.to_numpy(["observation", "next_observation"])
+    assert type(kept["observation"]) is type(episode.observations) is type(values[0])
+    assert [plain(row(episode.observations, step)) for step in range(2)] == values
+    assert type(dataset.convert_to_tensors()[0]) in (tuple, dict)  # of arrays: a list would be taken for one
+
+
+def plain(value: Any) -> Any:
+    """Scalars as Python's, in the dicts, tuples and lists that they stand in."""
+    if type(value) is dict:
+        return {key: plain(member) for key, member in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(map(plain, value))
+    return value.item() if isinstance(value, np.generic) else value

@@ -59,4 +59,4 @@ def rows_of(table: Table) -> int:
 def _rows(value: Any) -> int:
     if isinstance(value, dict):
         return _rows(next(iter(value.values())))
-    return _rows(value[0]) if isinstance(value, tuple) else len(value)
+    return _rows(value[0]) if isinstance(value, tuple | list) else len(value)

@@ -9,6 +9,7 @@ from tupli.datasets.loaded import Loaded
 from tupli.datasets.parsers import BaseTupleParser, NumpyTupleParser
 from tupli.datasets.query import check_batch_size
 from tupli.datasets.question import Question
+from tupli.datasets.words import tuples_of
 from tupli.models import EpisodeHeader, RLTuple
 
 
@@ -79,9 +80,8 @@ class LoadedForms(Question):
             InvalidInput: The framework has no tensors of a column's dtype.
         """
         table = self._data.table
-        return parser.parse_lists(
-            table["observation"], table["action"], table["reward"], self.terminals, self.timeouts
-        )
+        observations, actions = (tuples_of(table[word]) for word in ("observation", "action"))
+        return parser.parse_lists(observations, actions, table["reward"], self.terminals, self.timeouts)
 
     def convert_to_d4rl_format(self) -> dict[str, Any]:
         """`observations actions next_observations rewards terminals timeouts`, as D4RL names them."""

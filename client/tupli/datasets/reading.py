@@ -223,7 +223,7 @@ def _joined(values: list[Any]) -> Any:
     first = values[0]
     if isinstance(first, dict):
         return {name: _joined([value[name] for value in values]) for name in first}
-    if isinstance(first, tuple):
-        return tuple(_joined(list(members)) for members in zip(*values, strict=True))
+    if isinstance(first, tuple | list):
+        return type(first)(_joined(list(members)) for members in zip(*values, strict=True))
     join = getattr(first, "joined", None)
     return join(values) if join is not None else np.concatenate(values, dtype=first.dtype)

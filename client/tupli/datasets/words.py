@@ -127,8 +127,8 @@ def spread(value: Any, there: npt.NDArray[np.bool_]) -> Any:
     """Arrays of the rows where something is there as arrays of all rows; NaN, 0 or None in the others."""
     if isinstance(value, dict):
         return {name: spread(member, there) for name, member in value.items()}
-    if isinstance(value, tuple):
-        return tuple(spread(member, there) for member in value)
+    if isinstance(value, tuple | list):
+        return type(value)(spread(member, there) for member in value)
     fill = {"f": np.nan, "c": np.nan, "M": np.datetime64("NaT"), "m": np.timedelta64("NaT"), "O": None}
     out = np.full((len(there), *value.shape[1:]), fill.get(value.dtype.kind, 0), value.dtype)
     out[there] = value
@@ -161,10 +161,19 @@ def objects(rows: Any) -> npt.NDArray[np.object_]:
     return out
 
 
+def tuples_of(value: Any) -> Any:
+    """A word's arrays with tuples in the place of lists: for who takes a list for an array."""
+    if isinstance(value, Mapping):
+        return {name: tuples_of(member) for name, member in value.items()}
+    if isinstance(value, tuple | list):
+        return tuple(map(tuples_of, value))
+    return value
+
+
 def take(value: Any, rows: Any) -> Any:
     """The rows (indices or a slice) of a word's arrays."""
     if isinstance(value, Mapping):
         return {name: take(member, rows) for name, member in value.items()}
-    if isinstance(value, tuple):
-        return tuple(take(member, rows) for member in value)
+    if isinstance(value, tuple | list):
+        return type(value)(take(member, rows) for member in value)
     return value[rows]
