@@ -146,10 +146,13 @@ def test_final_infos_that_cannot_be_read_cost_no_step(value: Any, tmp_path: Path
         assert all(len(run.observations) == len(run.actions) + 1 == LENGTH + 1 for run in runs[slot])
 
 
-def test_a_final_observation_that_is_not_given_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mask", [np.zeros(SLOTS, bool), [False] * SLOTS], ids=["array", "list"])
+def test_a_final_observation_that_is_not_given_is_told(mask: Any, tmp_path: Path) -> None:
     ones = [Loose(slot) for slot in range(SLOTS)]
-    envs = Odd(vector_of(ones, AutoresetMode.SAME_STEP), "_final_obs", np.zeros(SLOTS, bool))
+    envs = Odd(vector_of(ones, AutoresetMode.SAME_STEP), "_final_obs", mask)
     with telling() as told:
         runs = played(envs, tmp_path, AutoresetMode.SAME_STEP)
     assert len([line for line in told if "final observation is not given" in line]) == 1
+    infos = [info for slot in runs.values() for run in slot for info in run.infos]
+    assert not any(key.startswith("_") for info in infos for key in info)
     assert all(len(run.observations) == len(run.actions) == LENGTH for run in runs[0])

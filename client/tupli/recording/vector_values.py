@@ -163,6 +163,8 @@ def final_info(infos: Mapping[Any, Any], slot: int, slots: int) -> dict[Any, Any
 def _mask(infos: Mapping[Any, Any], key: Any) -> npt.NDArray[np.bool_] | None:
     """Which slots have said something of this key; None where nobody says, and it is of all."""
     mask = infos.get(f"_{key}")
+    if isinstance(mask, list | tuple) and mask and all(isinstance(one, bool | np.bool_) for one in mask):
+        mask = np.asarray(mask)
     return mask if isinstance(mask, np.ndarray) and mask.dtype == bool else None
 
 
