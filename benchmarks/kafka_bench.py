@@ -25,6 +25,7 @@ PARTS: Final[dict[str, Callable[[Deployment, Path, Scale], Iterator[Result]]]] =
     "latency": kafka_live.latency,
     "slow": kafka_live.slow_streams,
     "rebuild": kafka_stored.rebuild,
+    "frames": kafka_stored.frames,
 }
 PARTITIONS: Final = 8
 RESULTS: Final = Path(__file__).with_name("results_kafka.json")

@@ -11,6 +11,8 @@ class Scale:
     recorded: int = 2_000_000
     drained: int = 4_000_000
     rebuilt: int = 5_000_000
+    frames: int = 8_000
+    held_seconds: int = 15
     paced_seconds: int = 30
     slow_processes: int = 4
     slow_streams: int = 250
@@ -24,6 +26,8 @@ SMALL: Final = Scale(
     recorded=100_000,
     drained=300_000,
     rebuilt=300_000,
+    frames=500,
+    held_seconds=3,
     paced_seconds=5,
     slow_streams=10,
     slow_seconds=8,

@@ -13,7 +13,7 @@ import numpy as np
 import tupli
 from benchmarks.harness import MIB, PeakRss
 from benchmarks.kafka_deployment import Deployment
-from benchmarks.kafka_fill import SCHEMA, STEPS, Filled, fill
+from benchmarks.kafka_fill import FRAMES, VECTORS, Filled, fill
 from benchmarks.kafka_live import told
 from benchmarks.kafka_scale import Scale
 from benchmarks.kafka_shares import Meter, Shares
@@ -25,6 +25,7 @@ from tupli import TupliAPIClient
 
 DRAIN_GOAL: Final = 300_000
 REBUILD_MIB: Final = 300
+FRAMES_MIB: Final = 800
 EPISODES_A_QUERY: Final = 10
 REBUILD_SECONDS: Final = 600.0
 JOINED_SECONDS: Final = 3.0
@@ -47,6 +48,32 @@ def drain(made: Deployment, folder: Path, scale: Scale) -> Iterator[Result]:
     yield told("two workers against one", two / one, "x", _bound(shares))
 
 
+def frames(made: Deployment, _: Path, scale: Scale) -> Iterator[Result]:
+    """Large records in one worker's buffers: what it holds while the store answers nothing, and how fast it drains them."""
+    filled = fill(made.grown, scale.frames, FRAMES)
+    store = made.store()
+    made.grown.clickhouse.fault(kind="hold", match=filled.kind.schema.layout.table)
+    made.work(1)
+    with PeakRss(made.pids["worker"]) as held:
+        time.sleep(scale.held_seconds)
+    with (
+        Watch(store.written, 0.2) as watch,
+        Meter(made.pids) as meter,
+        PeakRss(made.pids["worker"]) as memory,
+    ):
+        made.grown.clickhouse.fault()
+        watch.until(filled.rows)
+        made.grown.settled(seconds=120)
+    for line in made.rest():
+        _tell(line)
+    store.check(steps=filled.steps, ended=filled.episodes)
+    name = f"{filled.rows} frames of 210x160x3, one worker"
+    yield at_most(f"{name}: its memory while the store hangs", held.peak / MIB, "MiB", FRAMES_MIB)
+    rate = watch.rate(filled.rows) * filled.steps / filled.rows
+    yield told(name, rate, "frames/s", meter.shares.in_cores())
+    yield told(f"{name}: its peak", memory.peak / MIB, "MiB")
+
+
 def _drained(made: Deployment, filled: Filled, workers: int) -> tuple[float, Shares]:
     """Steps a second, and who used what.
 
@@ -54,7 +81,7 @@ def _drained(made: Deployment, filled: Filled, workers: int) -> tuple[float, Sha
     by then (at most a tenth) is in no rate.
     """
     store = made.store()
-    made.grown.clickhouse.fault(kind="code", code=159, match=SCHEMA.layout.table)
+    made.grown.clickhouse.fault(kind="code", code=159, match=filled.kind.schema.layout.table)
     made.work(workers)
     time.sleep(JOINED_SECONDS)
     with Watch(store.written, 0.2) as watch, Meter(made.pids) as meter:
@@ -64,7 +91,7 @@ def _drained(made: Deployment, filled: Filled, workers: int) -> tuple[float, Sha
     for line in made.rest():
         _tell(line)
     store.check(steps=filled.steps, ended=filled.episodes)
-    return watch.rate(filled.rows) * STEPS / (STEPS + 1), meter.shares
+    return watch.rate(filled.rows) * filled.steps / filled.rows, meter.shares
 
 
 def _bound(shares: Shares) -> str:
@@ -129,6 +156,6 @@ def _query(storage: Any) -> float:
     """How long a few whole episodes took, all of which must be there all the time."""
     began = time.perf_counter()
     data = tupli.dataset("bench", storage=storage).limit_episodes(EPISODES_A_QUERY).to_numpy()
-    if len(data["reward"]) != EPISODES_A_QUERY * STEPS:
+    if len(data["reward"]) != EPISODES_A_QUERY * VECTORS.steps:
         raise WrongResult(f"a query during the rebuild had {len(data['reward'])} steps")
     return time.perf_counter() - began

@@ -28,11 +28,11 @@ def kafka() -> KafkaConnection:
     return connection
 
 
-async def send(kafka: KafkaConnection) -> None:
+async def send(kafka: KafkaConnection, records: int = RECORDS, size: int = 4) -> None:
     async with AIOKafkaProducer(bootstrap_servers=kafka.brokers) as producer:
-        for number in range(RECORDS):
+        for number in range(records):
             await producer.send(
-                kafka.named(EPISODES_TOPIC), b"%d" % number, key=bytes(16), partition=number % PARTITIONS
+                kafka.named(EPISODES_TOPIC), bytes(size), key=bytes(16), partition=number % PARTITIONS
             )
 
 
@@ -71,6 +71,40 @@ def test_a_full_buffer_leaves_no_partition_out(kafka: KafkaConnection) -> None:
         finally:
             gate.opened.set()
             await engine.stop()
+
+    asyncio.run(run())
+    assert ended == []
+
+
+def test_no_more_bytes_are_held_than_said(kafka: KafkaConnection) -> None:
+    """Buffers are bounded by count, and records may be large."""
+    gate, ended = Gate(), list[str]()
+    large, count, limit = 100_000, 400, 2_000_000
+    at_once = 16
+
+    async def run() -> None:
+        await send(kafka, count, large)
+        limits = GroupLimits(records=at_once, held_bytes=limit)
+        first = cast("Any", FaustEngine(kafka, "g1", gate.put, limits=limits, on_end=ended.append))
+        second = cast("Any", FaustEngine(kafka, "g1", gate.put, limits=limits, on_end=ended.append))
+        engines = [first, second]
+        try:
+            await first.start()
+            await asyncio.to_thread(eventually, lambda: first._room.is_full, 60)
+            await asyncio.sleep(1)
+            most = limit + at_once * large  # what was fetched when there was room for something
+            assert limit <= first._room.held <= most
+            await second.start()  # what the first holds is another's now, in part
+            await asyncio.to_thread(eventually, lambda: second._room.is_full, 60)
+            assert first._room.held <= most
+            gate.opened.set()
+            await asyncio.to_thread(eventually, lambda: not any(sum(e.lags().values()) for e in engines), 60)
+            await asyncio.to_thread(eventually, lambda: gate.taken >= count, 60)
+            assert [engine._room.held for engine in engines] == [0, 0]
+        finally:
+            gate.opened.set()
+            for engine in engines:
+                await engine.stop()
 
     asyncio.run(run())
     assert ended == []

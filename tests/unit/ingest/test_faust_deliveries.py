@@ -7,9 +7,14 @@ from typing import Any, cast
 
 import pytest
 
+from tupli_ingest.adapters import faust_engine
 from tupli_ingest.adapters.faust_engine import FaustEngine
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.core.errors import Bug, Stopped
+
+
+def message(generation: int, number: int, size: int = 1) -> Any:
+    return SimpleNamespace(generation_id=generation, number=number, found=SimpleNamespace(size=size))
 
 
 class Puts:
@@ -34,7 +39,7 @@ class Puts:
 
     def deliver(self, number: int) -> "asyncio.Task[None]":
         self.engine._loop = asyncio.get_running_loop()
-        event = SimpleNamespace(message=SimpleNamespace(generation_id=1, number=number))
+        event = SimpleNamespace(message=message(1, number))
         return asyncio.create_task(self.engine._deliver([event]))
 
     async def has_begun(self) -> None:
@@ -95,3 +100,20 @@ def test_who_is_cancelled_while_one_is_put_cancels_none() -> None:
 
     asyncio.run(run())
     assert puts.begun == [1, 2]
+
+
+def test_what_is_put_at_once_is_of_one_generation_and_not_too_large() -> None:
+    messages = [
+        message(1, 1),
+        message(1, 2, 50),
+        message(1, 3, 49),
+        message(2, 4),
+        message(2, 5, 200),
+        message(2, 6),
+    ]
+    found: Any = faust_engine._puts([SimpleNamespace(message=one) for one in messages], 100)
+    assert [(generation, [one.number for one in put]) for generation, put in found] == [
+        (1, [1, 2, 3]),
+        (2, [4, 5]),
+        (2, [6]),
+    ]

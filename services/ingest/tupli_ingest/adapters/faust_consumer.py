@@ -12,16 +12,26 @@ from faust.types.tuples import ConsumerMessage
 from mode.services import WaitResults
 
 from tupli_ingest.adapters.at_once import Begun
+from tupli_ingest.adapters.fetch_room import Held, Room
 
 FETCH_WAIT_MS: Final = 100
 """For so long a broker keeps a request to fetch that it has nothing for."""
 
+ROOM_SECONDS: Final = 0.01
+"""So often it is looked whether there is room for more."""
+
 
 class Message(ConsumerMessage):
-    """A message that knows what the consumer gave, and whether it is durable where it was sent to."""
+    """A message that knows what the consumer gave (`Held`), and whether it is durable where it was sent to."""
 
     is_written = False
     found: Any = None
+
+    def hand_over(self) -> Held:
+        """What the consumer gave. A message is kept until it is acknowledged, but without bytes."""
+        held: Held = self.found
+        self.found = self.value = None
+        return held
 
 
 class Fetching(driver.AIOKafkaConsumerThread):
@@ -40,6 +50,8 @@ class Fetching(driver.AIOKafkaConsumerThread):
 
 class Consumer(driver.Consumer):
     """Counts an acknowledgement only for what is written, and only in the assignment that it came in."""
+
+    app: Any  # an `App`
 
     def on_buffer_full(self, tp: Any) -> None:
         """Go on with this partition: who puts into a full buffer waits until it has room.
@@ -75,10 +87,20 @@ class Consumer(driver.Consumer):
             waited = (begun, suspended)
         return await super().wait_first(*waited, timeout=timeout)
 
+    async def _getmany(self, active_partitions: Any, timeout: float) -> Any:  # noqa: ASYNC109 -- Faust's signature
+        """Records, or none where there is no room for them in time: buffers are bounded by count, records are not."""
+        room = self.app.room
+        end = self.loop.time() + timeout
+        while room.is_full:
+            if self.loop.time() > end or not self.flow_active:
+                return {}
+            await self.sleep(ROOM_SECONDS)
+        return await super()._getmany(active_partitions, timeout)
+
     def _to_message(self, tp: Any, record: Any) -> Any:
-        message = super()._to_message(tp, record)
+        message: Any = super()._to_message(tp, record)
         message.__class__ = Message
-        message.found = record  # type: ignore[attr-defined]  # it is one of ours by now
+        message.found = self.app.room.take(record)
         return message
 
 
@@ -89,7 +111,11 @@ class Transport(driver.Transport):
 
 
 class App(faust.App):
-    """A Faust application that keeps nothing on disk, with our transport."""
+    """A Faust application that keeps nothing on disk, with our transport, and room for so many bytes."""
+
+    def __init__(self, name: str, room: Room, **settings: Any) -> None:
+        self.room = room
+        super().__init__(name, **settings)
 
     def _create_directories(self) -> None:
         """Nothing is kept in any."""

@@ -22,6 +22,7 @@ import structlog
 from faust.exceptions import ConsumerNotStarted
 
 from tupli_ingest.adapters.faust_consumer import App, Message
+from tupli_ingest.adapters.fetch_room import Held, Room
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.adapters.kafka_log import LOG_GENERATION
 from tupli_ingest.adapters.kafka_reader import group_id, record_of
@@ -51,12 +52,16 @@ class Put(Protocol):
 class GroupLimits:
     """How records are gathered, and when a member of the group counts as dead.
 
-    `records` and `gather_s` bound what the agent takes at once; `fetch_bytes` what is fetched of a partition.
+    `records` and `gather_s` bound what the agent takes at once, `put_bytes` what it hands over at once; `fetch_bytes`
+    what is fetched of a partition; `held_bytes` what was fetched and nobody has taken over: beyond it nothing more is
+    asked for.
     """
 
     records: int = 256
     gather_s: float = 0.05
     fetch_bytes: int = 4 * 1024 * 1024
+    held_bytes: int = 64 * 1024 * 1024
+    put_bytes: int = 8 * 1024 * 1024
     session_s: float = 15.0
     heartbeat_s: float = 3.0
     commit_s: float = 0.5
@@ -90,6 +95,7 @@ class FaustEngine:
         self._on_end = on_end
         self._topics = {connection.named(topic): topic for topic in STREAM_TOPICS}
         self._limits = limits or GroupLimits()
+        self._room = Room(self._limits.held_bytes)
         self._threads = ThreadPoolExecutor(1, "deliveries")
         self._putting: asyncio.Future[None] | None = None
         self._is_broken = False
@@ -137,6 +143,7 @@ class FaustEngine:
         limits = self._limits
         app = App(
             group_id(connection, group, EPISODES_TOPIC),
+            self._room,
             broker=[f"kafka://{broker}" for broker in connection.brokers.split(",")],
             broker_credentials=_credentials(connection),
             broker_request_timeout=connection.request_timeout_ms / 1_000,
@@ -177,7 +184,7 @@ class FaustEngine:
     async def _deliver(self, events: Sequence[Any]) -> None:
         """Hand over what was taken, while the next is gathered; nothing leaves here but cancellation."""
         try:
-            for generation, messages in _by_generation(events):
+            for generation, messages in _puts(events, self._limits.put_bytes):
                 before, self._putting = (
                     self._putting,
                     self._loop.run_in_executor(self._threads, self._put_messages, generation, messages),
@@ -207,15 +214,11 @@ class FaustEngine:
                 self._end(error)
 
     def _put_whole(self, generation: int, messages: list["Message"]) -> None:
-        records = [self._record_of(message) for message in messages]
-        links = _traceparents(messages) if self._is_tracing else ()
-        # Messages are kept until they are acknowledged, and the records have their bytes.
-        for message in messages:
-            message.found = message.value = None
+        held = [message.hand_over() for message in messages]
+        records = [record_of(self._topics[one.record.topic], one.record, LOG_GENERATION) for one in held]
+        links = _traceparents(held) if self._is_tracing else ()
         self._put(generation, records, lambda: self._written(messages), links)
-
-    def _record_of(self, message: "Message") -> Record:
-        return record_of(self._topics[message.topic], message.found, LOG_GENERATION)
+        del held  # until here their bytes count
 
     def _written(self, messages: list["Message"]) -> None:
         """The writer's thread says that these are durable."""
@@ -228,11 +231,11 @@ class FaustEngine:
         self._loop.call_soon_threadsafe(acknowledge)
 
 
-def _traceparents(messages: Sequence["Message"]) -> list[str]:
-    """The places in traces that messages came from, each once, the first ones alone."""
+def _traceparents(held: Sequence[Held]) -> list[str]:
+    """The places in traces that records came from, each once, the first ones alone."""
     found: dict[str, None] = {}
-    for message in messages:
-        for name, value in message.found.headers:
+    for one in held:
+        for name, value in one.record.headers:
             if name == TRACEPARENT and value:  # whoever writes straight to Kafka may send anything
                 found[value.decode("latin-1")] = None
         if len(found) >= MAX_LINKS:
@@ -240,15 +243,18 @@ def _traceparents(messages: Sequence["Message"]) -> list[str]:
     return list(found)
 
 
-def _by_generation(events: Sequence[Any]) -> list[tuple[int, list[Message]]]:
-    """Messages in the order they came, cut where the assignment changed."""
-    runs: list[tuple[int, list[Message]]] = []
+def _puts(events: Sequence[Any], most_bytes: int) -> list[tuple[int, list[Message]]]:
+    """Messages in the order they came, cut where the assignment changed, and where there are bytes enough."""
+    puts: list[tuple[int, list[Message]]] = []
+    size = 0
     for event in events:
         message = event.message
-        if not runs or runs[-1][0] != message.generation_id:
-            runs.append((message.generation_id, []))
-        runs[-1][1].append(message)
-    return runs
+        if not puts or puts[-1][0] != message.generation_id or size >= most_bytes:
+            puts.append((message.generation_id, []))
+            size = 0
+        puts[-1][1].append(message)
+        size += message.found.size
+    return puts
 
 
 def _credentials(connection: KafkaConnection) -> Any:

@@ -30,6 +30,7 @@ from tupli_schemas.records import NewRecord, Position
 
 MAX_REQUEST_BYTES: Final = MAX_EVENT_BYTES + 64 * 1024
 """An event with its envelope; the topic's `max.message.bytes` is the same."""
+TOO_SMALL: Final = f"set its `max.message.bytes` to {MAX_REQUEST_BYTES}, as `tupli admin create-topics` does"
 LOG_GENERATION: Final = 1
 RECONNECT_S: Final = 0.5
 MAX_RECONNECT_S: Final = 10.0
@@ -246,9 +247,10 @@ class KafkaLog:
         return producer
 
     async def _judge(self, producer: Any, error: BaseException) -> None:
-        """Give up a producer that will not recover by itself."""
-        if isinstance(error, (MessageSizeTooLargeError, RecordListTooLargeError)):
-            return
+        """Give up a producer that will not recover by itself, nor from a batch that a broker finds too large.
+
+        Aiokafka has counted that batch: brokers would refuse the next one as out of order.
+        """
         if self._producer != producer:
             return  # another request has seen to it
         self._producer = None
@@ -282,5 +284,7 @@ def translated() -> Iterator[None]:
         yield
     except KafkaStorageError as error:
         raise LogUnavailable("a broker cannot write its log") from error
+    except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
+        raise LogUnavailable(f"the topic takes less at once than is sent: {TOO_SMALL}") from error
     except (KafkaError, OSError, AssertionError) as error:
         raise LogUnavailable(f"the log does not answer ({type(error).__name__})") from error
