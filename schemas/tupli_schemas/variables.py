@@ -1,8 +1,8 @@
-"""Names of environment variables that no process of ours reads: a misspelt setting would be none, in silence."""
+"""Environment variables by their names: those that no process of ours reads, and those that hold what is none."""
 
 import difflib
 from collections.abc import Collection, Iterable
-from typing import Final
+from typing import Any, Final, Protocol
 
 PREFIX: Final = "TUPLI_"
 OF_CLIENTS: Final = frozenset(
@@ -12,6 +12,38 @@ OF_CLIENTS: Final = frozenset(
 _OF_TESTS: Final = "TUPLI_TEST_"
 _HOST_OF_SERVICE: Final = "_SERVICE_HOST"
 _CUTOFF: Final = 0.6
+
+
+class WrongSettings(Protocol):
+    """What settings raise that cannot be read: Pydantic's `ValidationError`."""
+
+    @property
+    def title(self) -> str:
+        """The settings' class."""
+        ...
+
+    def errors(self) -> list[Any]:
+        """What is wrong: `loc`, `type` and `msg` of each."""
+        ...
+
+
+def wrong_variables(error: WrongSettings, settings: Iterable[type[Any]]) -> str:
+    """What is wrong with settings, on one line, by the variables that have them; nothing of what those hold.
+
+    Args:
+        error: What reading them raised.
+        settings: Classes that it may be about.
+    """
+    prefixes = {one.__name__: str(one.model_config["env_prefix"]) for one in settings}
+    prefix = prefixes.get(error.title)
+    return str(error) if prefix is None else "; ".join(_wrong(prefix, one) for one in error.errors())
+
+
+def _wrong(prefix: str, problem: Any) -> str:
+    name = f"{prefix}{problem['loc'][0]}".upper() if problem["loc"] else f"{prefix}*"
+    if problem["type"] == "missing":
+        return f"{name} is not set"
+    return f"{name}: {problem['msg'].removeprefix('Value error, ')}"
 
 
 def unknown_variables(

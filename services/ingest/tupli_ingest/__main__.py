@@ -38,6 +38,7 @@ from tupli_ingest.variables import tell_unknown_variables
 from tupli_ingest.waiting import once_answered
 from tupli_schemas.errors import ContractError
 from tupli_schemas.ids import LOCAL_SUBJECT, id_text, parse_id
+from tupli_schemas.variables import wrong_variables
 
 READ: Final = (IngestSettings, KafkaConnection, ClickHouseConnection, ReaderSettings)
 
@@ -52,7 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         adopt_standard_logging(form=settings.log_format, level=settings.log_level, service=service)
         tell_unknown_variables(os.environ, READ, elsewhere=("TUPLI_QUERY_",))
         return int(given.run(given, settings))
-    except (IngestError, ContractError, ValidationError, OSError) as error:
+    except ValidationError as error:
+        sys.stderr.write(f"tupli_ingest {given.command}: {wrong_variables(error, READ)}\n")
+        return 2
+    except (IngestError, ContractError, OSError) as error:
         sys.stderr.write(f"tupli_ingest {given.command}: {error}\n")
         return 2
 

@@ -15,7 +15,7 @@ from tupli_query.adapters.clickhouse_reader import ClickHouseConnection
 from tupli_query.app import build_over_http
 from tupli_query.logs import configure_logging
 from tupli_query.settings import QuerySettings
-from tupli_schemas.variables import unknown_variables, variables_of
+from tupli_schemas.variables import unknown_variables, variables_of, wrong_variables
 
 STOP_SECONDS: Final = 10
 READ: Final = (QuerySettings, ClickHouseConnection)
@@ -35,7 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _tell_unknown_variables()
         clickhouse = ClickHouseConnection.from_environment()
         parts = build_over_http(settings, clickhouse)
-    except (ValidationError, OSError) as error:
+    except ValidationError as error:
+        sys.stderr.write(f"tupli_query: {wrong_variables(error, READ)}\n")
+        return 2
+    except OSError as error:
         sys.stderr.write(f"tupli_query: {error}\n")
         return 2
     server = uvicorn.Server(

@@ -19,6 +19,7 @@ from tupli_ingest.logs import adopt_standard_logging, configure_logging
 from tupli_ingest.settings import IngestSettings
 from tupli_ingest.variables import tell_unknown_variables
 from tupli_query.settings import QuerySettings
+from tupli_schemas.variables import wrong_variables
 from tupli_standalone.app import build
 from tupli_standalone.lean import without_unused
 from tupli_standalone.settings import DEFAULT_PORT, RefusedSetting, Settings, default_data_dir
@@ -57,7 +58,10 @@ def main(arguments: list[str] | None = None) -> int:
         sys.setswitchinterval(SWITCH_SECONDS)
         listener = _bound(settings)
         app = build(settings)
-    except (RefusedSetting, DataDirectoryBusy, IngestError, ValidationError, OSError) as error:
+    except ValidationError as error:
+        sys.stderr.write(f"tupli up: {wrong_variables(error, READ)}\n")
+        return 2
+    except (RefusedSetting, DataDirectoryBusy, IngestError, OSError) as error:
         sys.stderr.write(f"tupli up: {error}\n")
         return 2
     server = uvicorn.Server(

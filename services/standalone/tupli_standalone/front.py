@@ -29,6 +29,7 @@ from tupli_ingest.variables import tell_unknown_variables
 from tupli_query.adapters.clickhouse_reader import ClickHouseConnection as ReaderConnection
 from tupli_query.app import QueryParts, build_over_http
 from tupli_query.settings import QuerySettings
+from tupli_schemas.variables import wrong_variables
 from tupli_standalone.edge import Edge
 from tupli_standalone.guard import LOOPBACK_NAMES, LoopbackGuard
 from tupli_standalone.root import root_app
@@ -72,7 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tell_unknown_variables(os.environ, READ, elsewhere=("TUPLI_CLICKHOUSE_READER_",))
         with closing(observe(settings, "tupli-front")) as observed:
             return asyncio.run(_serve(settings, observed, given.host, given.port))
-    except (IngestError, ValidationError, OSError) as error:
+    except ValidationError as error:
+        sys.stderr.write(f"tupli_standalone.front: {wrong_variables(error, READ)}\n")
+        return 2
+    except (IngestError, OSError) as error:
         sys.stderr.write(f"tupli_standalone.front: {error}\n")
         return 2
 

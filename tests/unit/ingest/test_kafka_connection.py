@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from tupli_ingest.adapters.kafka_connection import KafkaConnection, TokenFile
 from tupli_ingest.adapters.kafka_topics import TopicPlan
+from tupli_ingest.core.errors import UnfitTopics
 from tupli_schemas.events import CATALOG_TOPIC, DEAD_LETTERS_TOPIC, DIRECT_TOPIC, EPISODES_TOPIC
 
 SCRAM: dict[str, Any] = {"sasl_mechanism": "SCRAM-SHA-512", "sasl_username": "u", "sasl_password": "p"}
@@ -78,3 +79,17 @@ def test_topics_keep_everything_and_the_catalogue_has_one_partition() -> None:
         assert one.topic_configs["retention.ms"] == one.topic_configs["retention.bytes"] == "-1"
         assert one.topic_configs["cleanup.policy"] == "delete"
         assert (one.replication_factor, one.topic_configs["min.insync.replicas"]) == (3, "2")
+
+
+@pytest.mark.parametrize(
+    ("plan", "told"),
+    [
+        ((0, 3, 2), "at least one partition, not 0"),
+        ((8, 1, 2), "of 1 copies .* wait for 2"),
+        ((8, 0, 0), "of 0 copies"),
+        ((8, 3, 0), "wait for 0"),
+    ],
+)
+def test_topics_that_nothing_could_be_written_to_are_refused(plan: tuple[int, int, int], told: str) -> None:
+    with pytest.raises(UnfitTopics, match=told):
+        TopicPlan(*plan)

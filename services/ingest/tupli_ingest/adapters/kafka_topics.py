@@ -34,11 +34,24 @@ POLL_S: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class TopicPlan:
-    """How topics are made. The number of partitions of a topic that has records must never change."""
+    """How topics are made. The number of partitions of a topic that has records must never change.
+
+    Raises:
+        UnfitTopics: There would be no partition, or fewer copies than a write waits for.
+    """
 
     partitions: int = 8
     replication: int = 3
     min_insync_replicas: int = 2
+
+    def __post_init__(self) -> None:
+        if self.partitions < 1:
+            raise UnfitTopics(f"a topic has at least one partition, not {self.partitions}")
+        if not 1 <= self.min_insync_replicas <= self.replication:
+            raise UnfitTopics(
+                f"of {self.replication} copies (--replication) a record cannot wait for {self.min_insync_replicas}"
+                " (--min-insync-replicas)"
+            )
 
     def topics(self, connection: KafkaConnection) -> list[NewTopic]:
         """All topics. The catalogue has one partition: its commands are in one order."""
