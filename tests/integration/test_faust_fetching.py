@@ -19,6 +19,7 @@ from tupli_schemas.events import EPISODES_TOPIC
 from tupli_schemas.records import Record
 
 PARTITIONS, RECORDS, AT_ONCE = 4, 2_000, 64
+DAYS_S = 10 * 86_400.0
 
 
 @pytest.fixture
@@ -105,6 +106,35 @@ def test_no_more_bytes_are_held_than_said(kafka: KafkaConnection) -> None:
             gate.opened.set()
             for engine in engines:
                 await engine.stop()
+
+    asyncio.run(run())
+    assert ended == []
+
+
+def test_who_takes_nothing_for_days_stays_in_the_group(kafka: KafkaConnection) -> None:
+    """A store may be away for so long."""
+    gate, ended = Gate(), list[str]()
+
+    async def run() -> None:
+        await send(kafka)
+        limits = GroupLimits(records=AT_ONCE, heartbeat_s=0.2)
+        engine = cast("Any", FaustEngine(kafka, "g1", gate.put, limits=limits, on_end=ended.append))
+        await engine.start()
+        try:
+            app = engine._app
+            topic = next(iter(app.topics))
+            await asyncio.to_thread(eventually, topic.queue.full, 60)
+            fetches = app.consumer._thread._consumer._subscription
+            await asyncio.to_thread(eventually, lambda: fetches._fetch_count == 0, 60)
+            generation = app.consumer_generation_id
+            fetches._last_fetch_ended -= DAYS_S
+            await asyncio.sleep(3)  # some heartbeats
+            gate.opened.set()
+            await asyncio.to_thread(eventually, lambda: gate.taken == RECORDS, 60)
+            assert app.consumer_generation_id == generation
+        finally:
+            gate.opened.set()
+            await engine.stop()
 
     asyncio.run(run())
     assert ended == []

@@ -15,7 +15,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import faust
 import structlog
@@ -31,6 +31,13 @@ from tupli_ingest.core.tracing import MAX_LINKS, TRACEPARENT
 from tupli_schemas.direct import stored_partition
 from tupli_schemas.events import EPISODES_TOPIC, STREAM_TOPICS
 from tupli_schemas.records import Record
+
+FOR_EVER_S: Final = 1e9
+"""For so long nothing may be taken, as while the store is away.
+
+Aiokafka would have a member that took nothing for longer leave its group until it takes something, and Faust takes
+nothing until the member is back: for good. That nothing moves is for the watchdog to judge.
+"""
 
 
 class Put(Protocol):
@@ -65,7 +72,6 @@ class GroupLimits:
     session_s: float = 15.0
     heartbeat_s: float = 3.0
     commit_s: float = 0.5
-    max_poll_s: float = 3_600.0
 
     @classmethod
     def of_session(cls, session_s: float) -> "GroupLimits":
@@ -150,7 +156,7 @@ class FaustEngine:
             broker_session_timeout=limits.session_s,
             broker_heartbeat_interval=limits.heartbeat_s,
             broker_commit_interval=limits.commit_s,
-            broker_max_poll_interval=limits.max_poll_s,
+            broker_max_poll_interval=FOR_EVER_S,
             broker_max_poll_records=limits.records,
             consumer_auto_offset_reset="earliest",
             consumer_max_fetch_size=limits.fetch_bytes,
