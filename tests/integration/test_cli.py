@@ -427,3 +427,21 @@ def test_without_a_server_it_says_so(run: Run, free_port: int) -> None:
     answer = run("benchmarks", "--url", f"http://127.0.0.1:{free_port}")
     assert answer.code == 1
     assert f"TransportError: http://127.0.0.1:{free_port}" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("pull",), "Missing argument"),
+        (("pull", "b", "--nope"), "No such option: --nope"),
+        (("nonsense",), "No such command 'nonsense'"),
+        (("episodes", "b", "--limit", "many"), "Invalid value for '--limit'"),
+    ],
+)
+def test_what_is_no_command_is_told_to_programs_as_well(
+    run: Run, arguments: tuple[str, ...], told: str
+) -> None:
+    answer = run(*arguments, "--json")
+    assert (answer.code, answer.out) == (2, "")
+    assert told in orjson.loads(answer.err)["error"]["detail"]
+    assert "╭" in run(*arguments).err  # and to people, in a box

@@ -16,6 +16,9 @@ from tupli.cli.spool import spool
 from tupli.errors import TupliError
 from tupli_schemas.errors import ContractError
 
+_UsageError: Any = typer.BadParameter.__mro__[1]
+"""What Typer raises for a command line that is none; it has no public name there."""
+
 app = typer.Typer(
     name="tupli",
     help="Record environments live, step by step, and pull back exactly the tuples you asked for.",
@@ -75,27 +78,43 @@ def _warn(
 
 
 def main() -> None:
-    """Run the command line; 1 for what did not work, with the reason on stderr (as JSON behind `--json`)."""
+    """Run the command line, and exit: 1 for what did not work, 2 for what is no command of ours.
+
+    The reason is on stderr, behind `--json` as JSON.
+    """
     warnings.showwarning = _warn
     try:
-        app()
+        sys.exit(_run_for_programs() if wants_json() else app())
     except (TupliError, ContractError, OSError) as error:
         if wants_json():
-            sys.stderr.write(orjson.dumps({"error": _document(error)}).decode() + "\n")
+            _tell_program(error, str(error))
         else:
             stderr.print(f"[bold red]error[/] {type(error).__name__}: ", end="")
             stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
 
 
-def _document(error: Exception) -> dict[str, Any]:
+def _run_for_programs() -> int:
+    """Run the command line; its exit code. Typer would draw a box around what is wrong with it."""
+    try:
+        return app(standalone_mode=False) or 0
+    except _UsageError as error:
+        _tell_program(error, error.format_message())
+        return 2
+    except typer.Abort as error:
+        _tell_program(error, "aborted")
+        return 1
+
+
+def _tell_program(error: Exception, detail: str) -> None:
     """An error for programs: its class, what it says, and the server's problem document if that is where it is from."""
     problem = getattr(error, "problem", None)
-    return {
+    document = {
         "type": type(error).__name__,
-        "detail": str(error),
+        "detail": detail,
         "problem": None if problem is None else problem.to_json(),
     }
+    sys.stderr.write(orjson.dumps({"error": document}).decode() + "\n")
 
 
 if __name__ == "__main__":
