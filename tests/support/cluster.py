@@ -295,13 +295,15 @@ class _Forgotten:
 def cluster(folder: Path, *, partitions: int = 4, broker: str = "", **more: str) -> Iterator[Cluster]:
     """A deployment whose topics and tables are made; its processes end with the block.
 
-    `broker` is the address of another broker than the one that tests share.
+    `broker` is the address of another broker than the one that tests share, or those of several: then each has a copy of
+    every record, and all but one of these are there before it is acknowledged.
     """
+    copies = broker.count(",") + 1
     prefix = f"t{uuid.uuid4().hex[:12]}."
     with own_clickhouse(folder / "store") as clickhouse:
         kafka = KafkaConnection(brokers=broker or shared_broker(), topic_prefix=prefix)
         made = Cluster(folder, kafka, clickhouse, partitions, more)
-        replication = ["--replication", "1", "--min-insync-replicas", "1"]
+        replication = ["--replication", str(copies), "--min-insync-replicas", str(max(copies - 1, 1))]
         made.run("create-topics", "--partitions", str(partitions), *replication)
         made.run("migrate")
         try:

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -37,7 +37,8 @@ class NoBroker(Exception):
 class Broker:
     """A broker of our own, in `folder`; `bootstrap` is its address for clients, the same over restarts.
 
-    `behind` is the port of a proxy, when clients that come to `behind_port` are to be sent there.
+    `behind` is the port of a proxy, when clients that come to `behind_port` are to be sent there. `node` is its number,
+    `others` are the controllers of the others in its cluster. `within` is a command that runs others, before its own.
     """
 
     folder: Path
@@ -47,13 +48,26 @@ class Broker:
     behind: int | None = None
     behind_port: int = 0
     process: subprocess.Popen[bytes] | None = None
+    node: int = 1
+    others: Sequence[str] = ()
+    within: Sequence[str] = ()
 
     @property
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def controller(self) -> str:
+        """How the others of its cluster know it."""
+        return f"{self.node}@127.0.0.1:{self.controller_port}"
+
     def start(self) -> None:
         """Start, and wait until it answers."""
+        self.begin()
+        self.wait()
+
+    def begin(self) -> None:
+        """Start; where it has others, it answers when most of them have begun."""
         output = (self.folder / "broker.out").open("ab")
         self.process = subprocess.Popen(
             self._java("-Xmx384m", "-XX:+UseSerialGC", "kafka.Kafka", str(self.folder / "server.properties")),
@@ -62,11 +76,20 @@ class Broker:
             cwd=self.folder,
         )
         output.close()
+
+    def wait(self) -> None:
+        """Wait until it answers."""
+        assert self.process is not None
         until = time.monotonic() + START_SECONDS
         while not _answers(self.port):
             if self.process.poll() is not None or time.monotonic() > until:
                 raise NoBroker(f"the broker did not start:\n{self.said()}")
             time.sleep(0.1)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self.process is not None and self.process.poll() is not None
 
     def stop(self) -> None:
         """End it in order."""
@@ -82,12 +105,12 @@ class Broker:
             self.process.wait(60)
             self.process = None
 
-    def format(self) -> None:
-        """Make its folder."""
+    def format(self, cluster: str) -> None:
+        """Make its folder, as one of a cluster of this name."""
         (self.folder / "server.properties").write_text(self._properties(), encoding="utf-8")
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         named = f"--cluster-id={cluster}"  # it may begin with a dash
-        command = self._java("kafka.tools.StorageTool", "format", named, "-c", "server.properties")
+        properties = str(self.folder / "server.properties")
+        command = self._java("kafka.tools.StorageTool", "format", named, "-c", properties)
         done = subprocess.run(
             command, cwd=self.folder, capture_output=True, text=True, timeout=120, check=False
         )
@@ -102,13 +125,17 @@ class Broker:
         options = [argument for argument in arguments if argument.startswith("-X")]
         others = [argument for argument in arguments if not argument.startswith("-X")]
         logging = f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}"
-        return ["java", *options, logging, "-cp", f"{self.jars}/*", *others]
+        return [*self.within, "java", *options, logging, "-cp", f"{self.jars}/*", *others]
 
     def _properties(self) -> str:
         text = (HERE / "server.properties").read_text(encoding="utf-8")
         if self.behind is not None:  # of two lines for one property the later one holds
             text += (HERE / "behind.properties").read_text(encoding="utf-8")
+        if self.others:
+            text += (HERE / "several.properties").read_text(encoding="utf-8")
         return text.format(
+            node=self.node,
+            voters=",".join(sorted((self.controller, *self.others))),
             port=self.port,
             controller_port=self.controller_port,
             behind=self.behind,
@@ -118,16 +145,39 @@ class Broker:
 
 
 @contextmanager
-def own_broker(folder: Path, *, behind: int | None = None) -> Iterator[Broker]:
-    """A broker in `folder`, started; ended with the block. `behind` is the port of a proxy."""
+def own_broker(folder: Path, *, behind: int | None = None, within: Sequence[str] = ()) -> Iterator[Broker]:
+    """A broker in `folder`, started; ended with the block. `behind` is the port of a proxy; `within`: see `Broker`."""
     port, controller, second = _free_ports(3)
-    broker = Broker(folder, fetched_jars(), port, controller, behind, second)
-    broker.format()
+    broker = Broker(folder, fetched_jars(), port, controller, behind, second, within=within)
+    broker.format(_cluster_name())
     broker.start()
     try:
         yield broker
     finally:
         broker.stop()
+
+
+@contextmanager
+def own_brokers(folder: Path, count: int) -> Iterator[list[Broker]]:
+    """A cluster of so many brokers in `folder`, started; ended with the block."""
+    ports, name = _free_ports(2 * count), _cluster_name()
+    brokers = [
+        Broker(folder / str(node), fetched_jars(), ports.pop(), ports.pop(), node=node)
+        for node in range(1, count + 1)
+    ]
+    for broker in brokers:
+        broker.folder.mkdir(parents=True)
+        broker.others = [other.controller for other in brokers if other is not broker]
+        broker.format(name)
+    try:
+        for broker in brokers:
+            broker.begin()
+        for broker in brokers:
+            broker.wait()
+        yield brokers
+    finally:
+        for broker in brokers:
+            broker.kill()  # in order, the last ones would wait for the first
 
 
 @contextmanager
@@ -192,6 +242,10 @@ def _fetch(pom: Path, jars: Path) -> None:
     if done.returncode:
         raise NoBroker(f"Maven could not fetch the broker:\n{done.stdout[-2_000:]}{done.stderr[-2_000:]}")
     (jars / ".done").touch()
+
+
+def _cluster_name() -> str:
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
 def _answers(port: int) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from tupli_ingest.adapters import faust_engine
-from tupli_ingest.adapters.faust_engine import FaustEngine
+from tupli_ingest.adapters.faust_engine import FaustEngine, GroupLimits
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
 from tupli_ingest.core.errors import Bug, Stopped
 
@@ -117,3 +117,11 @@ def test_what_is_put_at_once_is_of_one_generation_and_not_too_large() -> None:
         (2, [4, 5]),
         (2, [6]),
     ]
+
+
+def test_a_request_may_take_as_long_as_a_session() -> None:
+    """A gateway that is to give up early shares its settings with workers."""
+    kafka = KafkaConnection(brokers="127.0.0.1:1", request_timeout_ms=1_000)
+    limits = GroupLimits.of_session(20.0)
+    engine = cast("Any", FaustEngine(kafka, "g1", lambda *_: None, limits=limits, on_end=print))
+    assert engine._app.conf.broker_request_timeout == limits.session_s

@@ -152,7 +152,8 @@ class FaustEngine:
             self._room,
             broker=[f"kafka://{broker}" for broker in connection.brokers.split(",")],
             broker_credentials=_credentials(connection),
-            broker_request_timeout=connection.request_timeout_ms / 1_000,
+            # Who joins a group is answered when the others have; Faust refuses to wait for less than a session.
+            broker_request_timeout=max(connection.request_timeout_ms / 1_000, limits.session_s),
             broker_session_timeout=limits.session_s,
             broker_heartbeat_interval=limits.heartbeat_s,
             broker_commit_interval=limits.commit_s,
@@ -250,11 +251,14 @@ def _traceparents(held: Sequence[Held]) -> list[str]:
 
 
 def _puts(events: Sequence[Any], most_bytes: int) -> list[tuple[int, list[Message]]]:
-    """Messages in the order they came, cut where the assignment changed, and where there are bytes enough."""
+    """Messages in the order they came, cut where the assignment changed, and where there are bytes enough.
+
+    Faust keeps the events until the last of these was put; they are left without bytes.
+    """
     puts: list[tuple[int, list[Message]]] = []
     size = 0
     for event in events:
-        message = event.message
+        message, event.value = event.message, None
         if not puts or puts[-1][0] != message.generation_id or size >= most_bytes:
             puts.append((message.generation_id, []))
             size = 0
