@@ -54,9 +54,9 @@ def record_pytupli(folder: pathlib.Path, steps: int) -> dict[str, float]:
 def load_arrow(folder: pathlib.Path) -> Callable[[], int]:
     """All tuples of the Arrow dataset, as arrays."""
     os.environ["MINARI_DATASETS_PATH"] = str(folder / "minari-arrow")
-    dataset = minari.load_dataset("bench/arrow-v0")
 
     def load() -> int:
+        dataset = minari.load_dataset("bench/arrow-v0")
         parts = [
             (e.observations[:-1], e.actions, e.rewards, e.terminations, e.truncations)
             for e in dataset.iterate_episodes()
@@ -68,10 +68,10 @@ def load_arrow(folder: pathlib.Path) -> Callable[[], int]:
 
 
 def load_pytupli(folder: pathlib.Path) -> Callable[[], int]:
-    """All tuples of PyTupli's file storage, as arrays."""
-    dataset = TupliDataset(FileStorage(storage_base_dir=str(folder / "pytupli")))
+    """All tuples of PyTupli's file storage, as arrays; a dataset keeps what it has loaded, so each time a new one."""
 
     def load() -> int:
+        dataset = TupliDataset(FileStorage(storage_base_dir=str(folder / "pytupli")))
         dataset.load()
         return len(dataset.convert_to_tensors()[0])
 

@@ -1,4 +1,4 @@
-"""How many arenas glibc takes from, in a process of its own (a worker runs on Linux)."""
+"""How many arenas glibc takes from, in a process of its own (servers run on Linux)."""
 
 import os
 import subprocess
@@ -10,9 +10,9 @@ import pytest
 
 ARENAS_OF_THREADS = """
 import ctypes, sys, threading
-from tupli_ingest.adapters.allocators import keep_little_free_memory
-if sys.argv[1] == "few":
-    keep_little_free_memory()
+from tupli_ingest.adapters import allocators
+if sys.argv[1]:
+    getattr(allocators, sys.argv[1])()
 threads, kept = 8, []
 all_run = threading.Barrier(threads)
 def take():
@@ -31,11 +31,12 @@ print(open(sys.argv[2]).read().count("<heap nr="))
 @pytest.mark.parametrize(
     ("how", "more", "fits"),
     [
-        ("few", {}, lambda arenas: arenas <= 2),
-        ("as-it-is", {}, lambda arenas: arenas > 2),
-        ("few", {"MALLOC_ARENA_MAX": "5"}, lambda arenas: 2 < arenas <= 5),
+        ("keep_little_free_memory", {}, lambda arenas: arenas <= 2),
+        ("have_few_arenas", {}, lambda arenas: arenas <= 2),
+        ("", {}, lambda arenas: arenas > 2),
+        ("have_few_arenas", {"MALLOC_ARENA_MAX": "5"}, lambda arenas: 2 < arenas <= 5),
     ],
-    ids=["ours", "by default", "the environment's"],
+    ids=["a worker's", "tupli up's", "by default", "the environment's"],
 )
 def test_threads_share_arenas(
     how: str, more: dict[str, str], fits: Callable[[int], bool], tmp_path: Path

@@ -13,6 +13,7 @@ from typing import Final
 import uvicorn
 from pydantic import ValidationError
 
+from tupli_ingest.adapters.allocators import have_few_arenas
 from tupli_ingest.adapters.data_lock import DataDirectoryBusy, DataLock
 from tupli_ingest.core.errors import IngestError
 from tupli_ingest.logs import adopt_standard_logging, configure_logging
@@ -55,6 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         adopt_standard_logging(form=settings.log_format, level=settings.log_level)
         tell_unknown_variables(os.environ, READ, ELSEWHERE)
         without_unused()
+        have_few_arenas()
         sys.setswitchinterval(SWITCH_SECONDS)
         listener = _bound(settings)
         app = build(settings)

@@ -27,17 +27,27 @@ def _malloc_trim() -> Callable[[int], int] | None:
     return trim
 
 
+def have_few_arenas() -> None:
+    """Have glibc keep what is freed in few places; to be called before a process starts threads.
+
+    It has up to eight arenas a core, each of which keeps what its threads once had, whoever needs it next. What the
+    environment says (`MALLOC_ARENA_MAX`) stays.
+    """
+    _set("MALLOC_ARENA_MAX", _M_ARENA_MAX, ARENAS)
+
+
 def keep_little_free_memory() -> None:
     """Have glibc keep less of what is freed; to be called before a process starts threads.
 
-    Records are taken from the C library by one thread and let go of by another, and glibc has up to eight arenas a core,
-    each of which keeps what it once had: a worker that held 200 MiB had 1.7 GB resident (measured). What its environment
-    says (`MALLOC_ARENA_MAX`, `MALLOC_MMAP_THRESHOLD_`) stays.
+    Records are taken from the C library by one thread and let go of by another: a worker that held 200 MiB had 1.7 GB
+    resident (measured). What is mapped for itself costs its pages each time, which a server that streams would feel. What
+    the environment says (`MALLOC_ARENA_MAX`, `MALLOC_MMAP_THRESHOLD_`) stays.
     """
+    have_few_arenas()
+    _set("MALLOC_MMAP_THRESHOLD_", _M_MMAP_THRESHOLD, MAPPED_BYTES)
+
+
+def _set(variable: str, option: int, value: int) -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
-    if mallopt is None:
-        return
-    if "MALLOC_ARENA_MAX" not in os.environ:
-        mallopt(_M_ARENA_MAX, ARENAS)
-    if "MALLOC_MMAP_THRESHOLD_" not in os.environ:
-        mallopt(_M_MMAP_THRESHOLD, MAPPED_BYTES)
+    if mallopt is not None and variable not in os.environ:
+        mallopt(option, value)
