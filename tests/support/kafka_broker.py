@@ -39,6 +39,7 @@ class Broker:
 
     `behind` is the port of a proxy, when clients that come to `behind_port` are to be sent there. `node` is its number,
     `others` are the controllers of the others in its cluster. `within` is a command that runs others, before its own.
+    `more` are properties beside ours, `users` those that it knows, as its tool for making folders takes them.
     """
 
     folder: Path
@@ -51,6 +52,8 @@ class Broker:
     node: int = 1
     others: Sequence[str] = ()
     within: Sequence[str] = ()
+    more: str = ""
+    users: Sequence[str] = ()
 
     @property
     def bootstrap(self) -> str:
@@ -110,7 +113,8 @@ class Broker:
         (self.folder / "server.properties").write_text(self._properties(), encoding="utf-8")
         named = f"--cluster-id={cluster}"  # it may begin with a dash
         properties = str(self.folder / "server.properties")
-        command = self._java("kafka.tools.StorageTool", "format", named, "-c", properties)
+        users = [word for user in self.users for word in ("--add-scram", user)]
+        command = self._java("kafka.tools.StorageTool", "format", named, "-c", properties, *users)
         done = subprocess.run(
             command, cwd=self.folder, capture_output=True, text=True, timeout=120, check=False
         )
@@ -141,14 +145,22 @@ class Broker:
             behind=self.behind,
             behind_port=self.behind_port,
             data=self.folder / "data",
-        )
+        ) + self.more.format(port=self.port, controller_port=self.controller_port)
 
 
 @contextmanager
-def own_broker(folder: Path, *, behind: int | None = None, within: Sequence[str] = ()) -> Iterator[Broker]:
-    """A broker in `folder`, started; ended with the block. `behind` is the port of a proxy; `within`: see `Broker`."""
-    port, controller, second = _free_ports(3)
-    broker = Broker(folder, fetched_jars(), port, controller, behind, second, within=within)
+def own_broker(
+    folder: Path,
+    *,
+    behind: int | None = None,
+    within: Sequence[str] = (),
+    more: str = "",
+    users: Sequence[str] = (),
+) -> Iterator[Broker]:
+    """A broker in `folder`, started; ended with the block. `behind` is the port of a proxy; for the others see `Broker`."""
+    port, controller, second = free_ports(3)
+    jars = fetched_jars()
+    broker = Broker(folder, jars, port, controller, behind, second, within=within, more=more, users=users)
     broker.format(_cluster_name())
     broker.start()
     try:
@@ -160,7 +172,7 @@ def own_broker(folder: Path, *, behind: int | None = None, within: Sequence[str]
 @contextmanager
 def own_brokers(folder: Path, count: int) -> Iterator[list[Broker]]:
     """A cluster of so many brokers in `folder`, started; ended with the block."""
-    ports, name = _free_ports(2 * count), _cluster_name()
+    ports, name = free_ports(2 * count), _cluster_name()
     brokers = [
         Broker(folder / str(node), fetched_jars(), ports.pop(), ports.pop(), node=node)
         for node in range(1, count + 1)
@@ -256,7 +268,7 @@ def _answers(port: int) -> bool:
     return True
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     probes = [socket.socket() for _ in range(count)]
     for probe in probes:
         probe.bind(("127.0.0.1", 0))
