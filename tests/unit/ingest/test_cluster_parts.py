@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,9 +16,8 @@ from tupli_ingest.adapters.kafka_groups import GroupPosition
 from tupli_ingest.adapters.memory import MemoryLog, MemoryStore
 from tupli_ingest.core.errors import LogUnavailable
 from tupli_ingest.core.plan import Plan
-from tupli_ingest.grown import lane, workers
-from tupli_ingest.grown import parts as cluster
 from tupli_ingest.grown.lane import Lane
+from tupli_ingest.grown.means import REAL, Means
 from tupli_ingest.grown.parts import ClusterParts, GatewayParts, once_available
 from tupli_ingest.grown.workers import WorkerParts
 from tupli_ingest.processing import watchdog
@@ -37,6 +37,7 @@ class World:
         self.open: list[str] = []
         self.away = False
         self.unclosable = ""
+        self.means = REAL
 
     def opened(self, name: str) -> None:
         self.open.append(name)
@@ -68,7 +69,7 @@ async def four(*_: object) -> int:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
+def world() -> World:
     made = World()
 
     class Log(MemoryLog):
@@ -101,12 +102,14 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         async def position(self, _: str) -> GroupPosition:
             return GroupPosition()
 
-    monkeypatch.setattr(cluster, "ClickHouseClient", lambda _: Client(made))
-    monkeypatch.setattr(cluster, "ThreadLog", Log)
-
-    monkeypatch.setattr(cluster, "Generations", generations)
-    monkeypatch.setattr(workers, "KafkaGroups", Groups)
-    monkeypatch.setattr(lane, "partitions_of", four)
+    means: dict[str, Any] = {
+        "client": lambda _: Client(made),
+        "generations": generations,
+        "log": Log,
+        "groups": Groups,
+        "partitions": four,
+    }
+    made.means = Means(**means)
     return made
 
 
@@ -114,29 +117,27 @@ def test_while_the_log_is_away_no_attempt_leaves_anything(world: World) -> None:
     world.away = True
     for _ in range(3):
         with pytest.raises(LogUnavailable):
-            GatewayParts(SETTINGS, KAFKA, CLICKHOUSE)
+            GatewayParts(SETTINGS, KAFKA, CLICKHOUSE, means=world.means)
     assert world.open == []
     world.away = False
-    parts = GatewayParts(SETTINGS, KAFKA, CLICKHOUSE)
+    parts = GatewayParts(SETTINGS, KAFKA, CLICKHOUSE, means=world.means)
     assert sorted(world.open) == ["client", "log"]
     parts.close()
     assert world.open == []
 
 
-def test_what_cannot_be_made_last_closes_what_was_made_first(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object, **__: object) -> None:
+def test_what_cannot_be_made_last_closes_what_was_made_first(world: World) -> None:
+    def refuse(*_: object, **__: object) -> Any:
         raise OSError("no such certificate")
 
-    monkeypatch.setattr(cluster, "KafkaLog", refuse)
+    world.means = replace(world.means, events=refuse)
     with pytest.raises(OSError, match="certificate"):
-        GatewayParts(SETTINGS, KAFKA, CLICKHOUSE)
+        GatewayParts(SETTINGS, KAFKA, CLICKHOUSE, means=world.means)
     assert world.open == []
 
 
 def test_a_log_that_does_not_close_does_not_keep_the_store_open(world: World) -> None:
-    parts = ClusterParts(SETTINGS, KAFKA, CLICKHOUSE)
+    parts = ClusterParts(SETTINGS, KAFKA, CLICKHOUSE, means=world.means)
     world.unclosable = "log"
     with pytest.raises(LogUnavailable):
         parts.close()
@@ -148,7 +149,7 @@ def test_parts_that_are_made_when_the_stop_has_come_are_closed(world: World) -> 
 
     def make() -> ClusterParts:
         stop.set()
-        return ClusterParts(SETTINGS, KAFKA, CLICKHOUSE)
+        return ClusterParts(SETTINGS, KAFKA, CLICKHOUSE, means=world.means)
 
     assert asyncio.run(once_available(make, stop)) is None
     assert world.open == []
@@ -180,12 +181,10 @@ def run_for_a_moment(parts: WorkerParts) -> str:
     return asyncio.run(run())
 
 
-def test_an_engine_that_does_not_start_or_stop_leaves_nothing_open(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_engine_that_does_not_start_or_stop_leaves_nothing_open(world: World) -> None:
     engine: Any = Engine()
-    monkeypatch.setattr(lane, "FaustEngine", lambda *_, **__: engine)
-    parts = WorkerParts(SETTINGS, KAFKA, CLICKHOUSE)
+    world.means = replace(world.means, engine=lambda *_, **__: engine)
+    parts = WorkerParts(SETTINGS, KAFKA, CLICKHOUSE, means=world.means)
 
     assert run_for_a_moment(parts) == ""
     assert engine.is_stopped
@@ -193,9 +192,7 @@ def test_an_engine_that_does_not_start_or_stop_leaves_nothing_open(
     assert not {"writer", "eraser", "projector"} & {thread.name for thread in threading.enumerate()}
 
 
-def test_a_worker_that_is_still_joining_ends_when_it_is_told_to(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_that_is_still_joining_ends_when_it_is_told_to(world: World) -> None:
     class Joining(Engine):
         async def start(self) -> None:
             await asyncio.sleep(3_600)
@@ -204,33 +201,33 @@ def test_a_worker_that_is_still_joining_ends_when_it_is_told_to(
             self.is_stopped = True
 
     engine: Any = Joining()
-    monkeypatch.setattr(lane, "FaustEngine", lambda *_, **__: engine)
-    parts = WorkerParts(SETTINGS, KAFKA, CLICKHOUSE)
+    world.means = replace(world.means, engine=lambda *_, **__: engine)
+    parts = WorkerParts(SETTINGS, KAFKA, CLICKHOUSE, means=world.means)
 
     assert run_for_a_moment(parts) == ""
     assert engine.is_stopped
     assert world.open == []
 
 
-def test_without_a_log_the_worker_waits_for_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "FaustEngine", lambda *_, **__: Engine())
+def test_without_a_log_the_worker_waits_for_it(world: World) -> None:
+    engine: Any = Engine()
+    world.means = replace(world.means, engine=lambda *_, **__: engine)
     world.away = True
-    parts = WorkerParts(SETTINGS, KAFKA, CLICKHOUSE)
+    parts = WorkerParts(SETTINGS, KAFKA, CLICKHOUSE, means=world.means)
 
     assert run_for_a_moment(parts) == ""
     assert parts.lanes == {}
     assert world.open == []
 
 
-@pytest.mark.usefixtures("world")
 def test_a_lane_ends_when_records_wait_that_never_come_and_not_when_they_have_just_come(
-    monkeypatch: pytest.MonkeyPatch,
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watchdog, "LONGEST_STEP_S", 1_000.0)
     now, lags = [0.0], {0: 0}
-    monkeypatch.setattr(lane, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(lane, "FaustEngine", lambda *_, **__: Engine(lambda: lags))
-    parts = ClusterParts(SETTINGS, KAFKA, CLICKHOUSE)
+    engine: Any = Engine(lambda: lags)
+    world.means = replace(world.means, clock=lambda: now[0], engine=lambda *_, **__: engine)
+    parts = ClusterParts(SETTINGS, KAFKA, CLICKHOUSE, means=world.means)
     one = Lane(parts, 1)
 
     def look(seconds: float) -> str:
@@ -267,9 +264,8 @@ def test_the_lag_of_a_partition_that_a_rebalance_took_is_not_known() -> None:
     assert engine.lags() == {0: 3, 2: 0, DIRECT_PARTITIONS: 3}
 
 
-@pytest.mark.usefixtures("world")
-def test_recorders_gather_longer_the_more_is_on_its_way_to_the_brokers() -> None:
-    parts = GatewayParts(SETTINGS, KAFKA, CLICKHOUSE)
+def test_recorders_gather_longer_the_more_is_on_its_way_to_the_brokers(world: World) -> None:
+    parts = GatewayParts(SETTINGS, KAFKA, CLICKHOUSE, means=world.means)
     limit = SETTINGS.log_queue_bytes
     asked = []
     for in_flight in (0, limit // 100, limit // 8, limit // 2, limit):

@@ -1,17 +1,16 @@
 """What fills one generation in a worker process: a member of its consumer group, and its catalogue."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Final
 
 import structlog
 
-from tupli_ingest.adapters.faust_engine import FaustEngine, GroupLimits
+from tupli_ingest.adapters.faust_engine import GroupLimits
 from tupli_ingest.adapters.grant_keys import GrantKeys
 from tupli_ingest.adapters.kafka_groups import group_of
-from tupli_ingest.adapters.kafka_topics import partitioner, partitions_of
+from tupli_ingest.adapters.kafka_topics import partitioner
 from tupli_ingest.core.direct import DirectDecoder
 from tupli_ingest.core.errors import Bug
 from tupli_ingest.core.pipeline import Pipeline
@@ -73,12 +72,12 @@ class Lane:
             retry_max_s=settings.retry_max_s,
             decode=DirectDecoder(GrantKeys(settings.grant_keys), self._partition_of),
         )
-        self._kafka = parts.kafka
+        self._kafka, self._means = parts.kafka, parts.means
         self._placed: Callable[[bytes], int] | None = None
         self.workers = {"projector": self.projector, "eraser": self.eraser, "writer": self.writer}
         for worker in self.workers.values():
             worker.meter, worker.tracer = meter, tracer
-        self.engine = FaustEngine(
+        self.engine = parts.means.engine(
             parts.kafka,
             group_of(generation),
             self.writer.put,
@@ -93,7 +92,7 @@ class Lane:
         Raises:
             LogUnavailable: The brokers do not answer, or a topic is missing.
         """
-        self._placed = partitioner(await partitions_of(self._kafka, DIRECT_TOPIC))
+        self._placed = partitioner(await self._means.partitions(self._kafka, DIRECT_TOPIC))
         for worker in self.workers.values():
             worker.start()
         await self.engine.start()
@@ -125,7 +124,7 @@ class Lane:
         """Whether records wait, nothing moves, and nothing says why: then a new process may do better."""
         waits = not self.writer.is_idle or any(self.engine.lags().values())
         still_s = self._watchdog.look(
-            time.monotonic(), waits=waits and not self.writer.trouble, moves=self.writer.blocks
+            self._means.clock(), waits=waits and not self.writer.trouble, moves=self.writer.blocks
         )
         if still_s < self._watchdog_s:
             return ""

@@ -12,14 +12,11 @@ from typing import Final, Protocol, TypeVar
 import structlog
 from fastapi import FastAPI
 
-from tupli_ingest.adapters.clickhouse_client import ClickHouseClient, ClickHouseConnection
+from tupli_ingest.adapters.clickhouse_client import ClickHouseConnection
 from tupli_ingest.adapters.clickhouse_cluster import require_fit
-from tupli_ingest.adapters.generations import Generations
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
-from tupli_ingest.adapters.kafka_groups import KafkaGroups
-from tupli_ingest.adapters.kafka_log import KafkaLog, ProducerLimits
+from tupli_ingest.adapters.kafka_log import ProducerLimits
 from tupli_ingest.adapters.kafka_places import kafka_places
-from tupli_ingest.adapters.kafka_reader import ThreadLog
 from tupli_ingest.adapters.log_dead_letters import LogDeadLetters
 from tupli_ingest.app import MAX_LINGER_MS, build_router, dead_letter_limit, framed_app
 from tupli_ingest.clock import now_ms
@@ -27,6 +24,7 @@ from tupli_ingest.core.errors import LogUnavailable, Unavailable
 from tupli_ingest.core.plan import Plan
 from tupli_ingest.core.ports import EpisodeStore, StoredStream
 from tupli_ingest.gauges import catalogue_lag
+from tupli_ingest.grown.means import REAL, Means
 from tupli_ingest.grown.rebuilds import ClusterRebuilds
 from tupli_ingest.http.dead_letters import dead_letters_router
 from tupli_ingest.http.gateway import Gateway
@@ -68,8 +66,11 @@ class ClusterParts:
         kafka: KafkaConnection,
         clickhouse: ClickHouseConnection,
         observed: Observed = NOT_OBSERVED,
+        *,
+        means: Means = REAL,
     ) -> None:
         self.settings = settings
+        self.means = means
         self.kafka = kafka
         self.observed = observed
         with ExitStack() as opened:  # what is made before a failure is closed: it is tried again and again
@@ -79,15 +80,15 @@ class ClusterParts:
 
     def _build(self, clickhouse: ClickHouseConnection) -> None:
         settings = self.settings
-        self.client = ClickHouseClient(clickhouse)
+        self.client = self.means.client(clickhouse)
         self._opened.callback(self.client.close)
         require_fit(self.client, self.client.cluster)
-        self.generations = Generations(self.client, max_step_tables=settings.max_step_tables)
+        self.generations = self.means.generations(self.client, max_step_tables=settings.max_step_tables)
         self.watcher = PlanWatcher(self.generations.plan, retry_max_s=settings.retry_max_s)
         self.watcher.meter = self.observed.meter
         self.observed.watch_plan(lambda: self.watcher.plan)
         self._opened.callback(self.watcher.stop, WATCHER_STOP_SECONDS)
-        self.log = ThreadLog(self.kafka)
+        self.log = self.means.log(self.kafka)
         self._opened.callback(self.log.close)
 
     def dead_letters(self) -> tuple[LogDeadLetters, DeadLetterLimit]:
@@ -111,9 +112,10 @@ class GatewayParts(ClusterParts):
         observed: Observed = NOT_OBSERVED,
         *,
         identify: Identify = local_caller,
+        means: Means = REAL,
     ) -> None:
         self._identify = identify
-        super().__init__(settings, kafka, clickhouse, observed)
+        super().__init__(settings, kafka, clickhouse, observed, means=means)
 
     def _build(self, clickhouse: ClickHouseConnection) -> None:
         super()._build(clickhouse)
@@ -132,7 +134,7 @@ class GatewayParts(ClusterParts):
         self._opened.callback(self.projector.stop, STOP_SECONDS)
         self.projector.meter = self.observed.meter
         self.watcher.on_serving = self._serve
-        self.events = KafkaLog(self.kafka, limits=ProducerLimits(settings.log_queue_bytes))
+        self.events = self.means.events(self.kafka, limits=ProducerLimits(settings.log_queue_bytes))
         self.events.traceparent = self.observed.tracer.traceparent
         self.observed.watch_number("tupli_log_in_flight_bytes", lambda: self.events.in_flight_bytes)
         self.observed.watch(
@@ -149,7 +151,9 @@ class GatewayParts(ClusterParts):
             observed=self.observed,
         )
         router.include_router(streams_router(self._load_streams))
-        router.include_router(rebuild_router(ClusterRebuilds(self.generations, KafkaGroups(self.kafka))))
+        router.include_router(
+            rebuild_router(ClusterRebuilds(self.generations, self.means.groups(self.kafka)))
+        )
         router.include_router(dead_letters_router(letters, self.events, kafka_places(self.kafka)))
         self.readiness = Readiness(self.events.is_writable, self._view, {"projector": self.projector})
         self.readiness.caught_up = lambda: self.projector.caught_up

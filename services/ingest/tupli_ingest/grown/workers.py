@@ -14,13 +14,14 @@ import structlog
 
 from tupli_ingest.adapters.clickhouse_client import ClickHouseConnection
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
-from tupli_ingest.adapters.kafka_groups import KafkaGroups, group_of
+from tupli_ingest.adapters.kafka_groups import group_of
 from tupli_ingest.clock import now_ms
 from tupli_ingest.core.errors import Unavailable
 from tupli_ingest.core.plan import Plan
 from tupli_ingest.grown.belonging import Belonging
 from tupli_ingest.grown.gauges import watch_lanes
 from tupli_ingest.grown.lane import Lane
+from tupli_ingest.grown.means import REAL, Means
 from tupli_ingest.grown.parts import POLL_SECONDS, WATCHER_STOP_SECONDS, ClusterParts
 from tupli_ingest.observing import NOT_OBSERVED, Observed
 from tupli_ingest.processing.readiness import WorkerLimits, worker_checks
@@ -38,10 +39,12 @@ class WorkerParts(ClusterParts):
         kafka: KafkaConnection,
         clickhouse: ClickHouseConnection,
         observed: Observed = NOT_OBSERVED,
+        *,
+        means: Means = REAL,
     ) -> None:
-        super().__init__(settings, kafka, clickhouse, observed)
+        super().__init__(settings, kafka, clickhouse, observed, means=means)
         self.lanes: dict[int, Lane] = {}
-        self._groups = KafkaGroups(kafka)
+        self._groups = means.groups(kafka)
         self._belonging = Belonging(
             self.generations, self._groups, self.lanes, retry_max_s=settings.retry_max_s
         )
