@@ -12,7 +12,7 @@ from support.dead_spool import STEPS, damage, many_dead
 from support.loop_oracle import recorded_runs
 from support.telling import telling
 from tupli.errors import TransportError, TupliWarning
-from tupli.recording import adoption, flush, lifetime, shipper
+from tupli.recording import flush, lifetime, shipper
 from tupli.recording.shipper import Background
 from tupli.spool.directory import SpoolDirectory
 from tupli.spool.manifest import Manifest
@@ -37,12 +37,9 @@ def dead(tmp_path: Path, transport: FakeTransport) -> Iterator[list[Path]]:
 
 
 @pytest.fixture
-def background(
-    tmp_path: Path, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Background]:
+def background(tmp_path: Path, transport: FakeTransport) -> Iterator[Background]:
     """A background without threads, with few places for dead streams."""
-    monkeypatch.setattr(adoption, "AT_ONCE", PLACES)
-    background = Background()
+    background = Background(PLACES)
     background.adopt(SpoolDirectory(tmp_path), transport)
     yield background
     for job in background.jobs():
@@ -159,8 +156,7 @@ def test_without_files_those_behind_stay_and_are_told_of_once(
 def test_at_exit_all_are_delivered(
     dead: list[Path], tmp_path: Path, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adoption, "AT_ONCE", PLACES)
-    background = Background()
+    background = Background(PLACES)
     monkeypatch.setattr(shipper, "_background", background)
     monkeypatch.setattr(lifetime, "_live", ())  # the streams were this process's
     background.adopt(SpoolDirectory(tmp_path), transport)
@@ -178,8 +174,7 @@ def test_at_exit_more_may_be_left_than_was_counted(
         raise TransportError("down")
 
     transport.before_send = fail
-    monkeypatch.setattr(adoption, "AT_ONCE", PLACES)
-    background = Background()
+    background = Background(PLACES)
     monkeypatch.setattr(shipper, "_background", background)
     monkeypatch.setattr(lifetime, "_live", ())  # the streams were this process's
     background.adopt(SpoolDirectory(tmp_path), transport)

@@ -14,14 +14,15 @@ AT_ONCE: Final = 16
 
 
 class Adoption:
-    """The dead streams of a spool for one server and subject (the thread that ships).
+    """The dead streams of a spool for one server and subject (the thread that ships), so many at once.
 
     Attributes:
         over: Whether no further ones wait to be taken over.
     """
 
-    def __init__(self, directory: SpoolDirectory, transport: Transport) -> None:
+    def __init__(self, directory: SpoolDirectory, transport: Transport, at_once: int = AT_ONCE) -> None:
         self.over = False
+        self._at_once = at_once
         self._root = directory.root
         self._problems: list[str] = []
         self._waiting = dead_jobs(directory, transport, self._problems)
@@ -30,7 +31,7 @@ class Adoption:
     def given_up(self) -> list[DeadJob]:
         """Streams that cannot be delivered now, where others wait for their places: they stay in the spool."""
         self._leave_out_what_is_over()
-        if self.over or len(self._taken) < AT_ONCE:
+        if self.over or len(self._taken) < self._at_once:
             return []
         return [job for job in self._taken if job.blocked or job.backoff.failures]
 
@@ -38,7 +39,7 @@ class Adoption:
         """As many further streams as there are places."""
         self._leave_out_what_is_over()
         taken: list[DeadJob] = []
-        while not self.over and len(self._taken) + len(taken) < AT_ONCE:
+        while not self.over and len(self._taken) + len(taken) < self._at_once:
             job = next(self._waiting, None)
             if job is None:
                 self.over = True

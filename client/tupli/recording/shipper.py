@@ -19,7 +19,7 @@ from typing import Final
 
 from tupli.errors import AuthError, SpoolFull, TransportError
 from tupli.recording import abandoned
-from tupli.recording.adoption import Adoption
+from tupli.recording.adoption import AT_ONCE, Adoption
 from tupli.recording.backoff import Backoff, reason_of
 from tupli.recording.bell import Bell
 from tupli.recording.delivery import REQUEST_BYTES, Item, deliver, framed
@@ -51,9 +51,10 @@ class _Server:
 
 
 class Background:
-    """The threads, and the streams they look after."""
+    """The threads, and the streams they look after; of the dead ones so many at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, dead_at_once: int = AT_ONCE) -> None:
+        self._dead_at_once = dead_at_once
         self.pid = os.getpid()
         self._lock = threading.Lock()
         self._jobs: list[StreamJob] = []
@@ -92,7 +93,7 @@ class Background:
         key = (str(directory.root), transport.address, transport.identity)
         with self._lock:
             if key not in self._adopted:
-                self._adoptions.append(Adoption(directory, transport))
+                self._adoptions.append(Adoption(directory, transport, self._dead_at_once))
                 self._adopted.add(key)
 
     def _adopt(self) -> None:

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
 
 from tupli_ingest.adapters import kafka_log
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
-from tupli_ingest.adapters.kafka_log import KafkaLog
+from tupli_ingest.adapters.kafka_log import KafkaLog, ProducerLimits
 from tupli_ingest.core.errors import LogUnavailable
 from tupli_schemas.records import Envelope, NewRecord
 
@@ -33,8 +33,14 @@ class Producer:
 class Log(KafkaLog):
     """Its brokers refuse `refusals` connections, with what `failure` makes; `gate` holds up those they take."""
 
-    def __init__(self, refusals: int = 0, failure: Callable[[], Exception] = KafkaConnectionError) -> None:
-        super().__init__(KafkaConnection(brokers="127.0.0.1:1"))
+    def __init__(
+        self,
+        refusals: int = 0,
+        failure: Callable[[], Exception] = KafkaConnectionError,
+        patience_s: float = 3.0,
+    ) -> None:
+        limits = ProducerLimits(reconnect_s=0.001, max_reconnect_s=0.002, patience_s=patience_s)
+        super().__init__(KafkaConnection(brokers="127.0.0.1:1"), limits=limits)
         self.refusals = refusals
         self.failure = failure
         self.made: list[Producer] = []
@@ -54,12 +60,6 @@ class Log(KafkaLog):
             await self.made[-1].stop()
             raise
         return self.made[-1]
-
-
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kafka_log, "RECONNECT_S", 0.001)
-    monkeypatch.setattr(kafka_log, "MAX_RECONNECT_S", 0.002)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -127,11 +127,9 @@ def test_a_producer_that_is_being_made_at_the_stop_is_stopped() -> None:
     asyncio.run(run())
 
 
-def test_requests_do_not_wait_for_long_beside_brokers_that_hang(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kafka_log, "PATIENCE_S", 0.01)
-
+def test_requests_do_not_wait_for_long_beside_brokers_that_hang() -> None:
     async def run() -> None:
-        log = Log()
+        log = Log(patience_s=0.01)
         log.gate.clear()
         answers = await asyncio.wait_for(
             asyncio.gather(*(log.append("t", [RECORD]) for _ in range(20)), return_exceptions=True), 5

@@ -32,23 +32,24 @@ MAX_REQUEST_BYTES: Final = MAX_EVENT_BYTES + 64 * 1024
 """An event with its envelope; the topic's `max.message.bytes` is the same."""
 TOO_SMALL: Final = f"set its `max.message.bytes` to {MAX_REQUEST_BYTES}, as `tupli admin create-topics` does"
 LOG_GENERATION: Final = 1
-RECONNECT_S: Final = 0.5
-MAX_RECONNECT_S: Final = 10.0
-"""The pauses between attempts to reach the brokers grow from the one to the other."""
-PATIENCE_S: Final = 3.0
-"""For so long a caller waits for an attempt to reach the brokers, which goes on after that."""
-
 FLUSH_S: Final = 5.0
 """For so long a producer that is given up may go on sending what it has."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProducerLimits:
-    """Bytes that may be on their way at once, bytes of one batch, and how long a batch gathers."""
+    """Bytes that may be on their way at once, bytes of one batch, and how long a batch gathers.
+
+    The pauses between attempts to reach the brokers grow from `reconnect_s` to `max_reconnect_s`. A caller waits for
+    `patience_s` for one, which goes on after that.
+    """
 
     in_flight_bytes: int = 128 * 1024 * 1024
     batch_bytes: int = 1024 * 1024
     linger_ms: int = 2
+    reconnect_s: float = 0.5
+    max_reconnect_s: float = 10.0
+    patience_s: float = 3.0
 
 
 class KafkaLog:
@@ -189,7 +190,7 @@ class KafkaLog:
         if self._producer is not None:
             return self._producer
         attempt = self._under_way()
-        await asyncio.wait({attempt}, timeout=PATIENCE_S)
+        await asyncio.wait({attempt}, timeout=self._limits.patience_s)
         if attempt.cancelled():
             raise LogUnavailable("the log is closing")
         if not attempt.done() or attempt.exception() is not None:
@@ -217,7 +218,7 @@ class KafkaLog:
             self._reconnecting = asyncio.create_task(self._until_connected())
 
     async def _until_connected(self) -> None:
-        delay, told = RECONNECT_S, ""
+        delay, told = self._limits.reconnect_s, ""
         while self._producer is None:
             try:
                 await self._connected()
@@ -226,7 +227,7 @@ class KafkaLog:
                     told = str(error)
                     self._log.warning("the log does not answer yet", error=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(delay)
-                delay = min(2 * delay, MAX_RECONNECT_S)
+                delay = min(2 * delay, self._limits.max_reconnect_s)
         self._log.info("the log answers again")
 
     async def _made(self) -> AIOKafkaProducer:
