@@ -8,12 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
-import pytest
 from fastapi import APIRouter
 
-from tupli_ingest.adapters import kafka_log
 from tupli_ingest.adapters.kafka_connection import KafkaConnection
-from tupli_ingest.adapters.kafka_log import KafkaLog
+from tupli_ingest.adapters.kafka_log import KafkaLog, ProducerLimits
 from tupli_ingest.app import framed_app
 from tupli_ingest.core.errors import LogUnavailable, UnfitStore
 from tupli_ingest.grown.gateway_http import GatewayHttp
@@ -113,13 +111,9 @@ def test_what_no_waiting_can_heal_ends_the_process_with_its_reason() -> None:
     asyncio.run(run())
 
 
-def test_requests_beside_a_broker_that_takes_connections_and_says_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(kafka_log, "PATIENCE_S", 0.5)
-
+def test_requests_beside_a_broker_that_takes_connections_and_says_nothing() -> None:
     async def run(port: int) -> None:
-        log = KafkaLog(KafkaConnection(brokers=f"127.0.0.1:{port}"))
+        log = KafkaLog(KafkaConnection(brokers=f"127.0.0.1:{port}"), limits=ProducerLimits(patience_s=0.5))
         async with asyncio.timeout(20):  # one attempt alone takes 30 seconds
             for _ in range(2):
                 found = await asyncio.gather(
