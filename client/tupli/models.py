@@ -3,13 +3,14 @@
 Members that a newer server sends and this client does not know are ignored.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tupli import columns
 from tupli.errors import InvalidInput
 from tupli_schemas.errors import ContractError
 from tupli_schemas.values import from_tagged
@@ -45,35 +46,43 @@ class Episode:
         rewards: Any,
         terminated: Any,
         truncated: Any,
-        infos: Sequence[Any] | None = None,
+        infos: Iterable[Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> "Episode":
         """The episode of its arrays: T actions, rewards and flags, T+1 observations (or T, without the final one).
 
         `terminated` and `truncated` are arrays of T flags, or one flag for the last step. Observations and actions
-        are arrays of shape `(T+1, ...)` and `(T, ...)`, or dicts and tuples of such.
+        are arrays of shape `(T+1, ...)` and `(T, ...)`, or dicts and tuples of such. Arrays of other libraries are taken
+        by position, whatever their labels say.
 
         Raises:
-            InvalidInput: The lengths do not fit together, or flags are none.
+            InvalidInput: The lengths do not fit together, flags are none, or something is no column of values.
         """
+        rewards = columns.rows(rewards, "rewards")
+        observations = columns.column(observations, "observations")
+        actions = columns.column(actions, "actions")
         steps = len(rewards)
-        counts = {"observations": _length(observations), "actions": _length(actions)}
+        counts = {
+            "observations": columns.length(observations, "observations"),
+            "actions": columns.length(actions, "actions"),
+        }
         if counts["actions"] != steps or counts["observations"] not in {steps, steps + 1}:
             raise InvalidInput(
                 f"{steps} rewards need {steps} actions and {steps + 1} observations, not {counts}",
                 place="observations",
             )
-        if infos is not None and len(infos) != steps:
+        infos = [{} for _ in range(steps)] if infos is None else columns.rows(infos, "infos")
+        if len(infos) != steps:
             raise InvalidInput(f"{len(infos)} infos for {steps} steps", place="infos")
         ends = [_flags(flags, steps, name) for name, flags in _named(terminated, truncated)]
         tuples = [
             RLTuple(
-                _row(observations, i), _row(actions, i), rewards[i], {} if infos is None else infos[i],
+                columns.row(observations, i), columns.row(actions, i), rewards[i], infos[i],
                 bool(ends[0][i]), bool(ends[1][i]),
             )
             for i in range(steps)
         ]  # fmt: skip
-        final = _row(observations, steps) if counts["observations"] > steps else None
+        final = columns.row(observations, steps) if counts["observations"] > steps else None
         return Episode(benchmark_id, dict(metadata or {}), tuples, final)
 
 
@@ -172,33 +181,13 @@ def _untagged(value: Any) -> Any:
         return value  # of a newer writer: shown as it is
 
 
-def _length(values: Any) -> int:
-    if isinstance(values, Mapping):
-        lengths = {_length(member) for member in values.values()}
-    elif isinstance(values, tuple):
-        lengths = {_length(member) for member in values}
-    else:
-        return len(values)
-    if len(lengths) != 1:
-        raise InvalidInput(f"members of different lengths {sorted(lengths)}", place="observations")
-    return lengths.pop()
-
-
-def _row(values: Any, index: int) -> Any:
-    if isinstance(values, Mapping):
-        return {name: _row(member, index) for name, member in values.items()}
-    if isinstance(values, tuple):
-        return tuple(_row(member, index) for member in values)
-    return values[index]
-
-
 def _named(terminated: Any, truncated: Any) -> tuple[tuple[str, Any], ...]:
     return ("terminated", terminated), ("truncated", truncated)
 
 
 def _flags(flags: Any, steps: int, name: str) -> npt.NDArray[np.bool_]:
     given = np.asarray(flags)
-    if given.dtype.kind not in "biuf" or not np.isin(given, (0, 1)).all():
+    if np.ma.is_masked(flags) or given.dtype.kind not in "biuf" or not np.isin(given, (0, 1)).all():
         raise InvalidInput("flags are True and False, or 1 and 0", place=name)
     out = given.astype(bool)
     if out.shape == ():

@@ -120,7 +120,7 @@ def _of_value(value: Any, depth: int) -> Structure:
         return TextLeaf()
     if type(value) in (bool, int, float):
         return _of_numbers(value)
-    if isinstance(value, np.ndarray | np.generic):
+    if isinstance(value, np.ndarray | np.generic) and not isinstance(value, np.ma.MaskedArray):
         return _of_array(np.asarray(value), "scalar" if isinstance(value, np.generic) else "ndarray")
     return ValueLeaf() if depth > _MAX_DEPTH else _of_container(value, depth)
 

@@ -1,28 +1,18 @@
 """What the nodes of a structure have in common; `structures` has the kinds of them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy.typing as npt
 
 from tupli_schemas.errors import SchemaMismatch
+from tupli_schemas.graphs import Graph, MakeGraph
 from tupli_schemas.steps import Leaf
-
-MakeGraph = Callable[..., Any]
-"""Makes a graph of (nodes, edges, edge_links)."""
 
 FlatCell = npt.NDArray[Any] | bytes
 """One cell: an array of exactly the cell's shape and dtype, or bytes where `cell.is_opaque`."""
-
-
-class Graph(NamedTuple):
-    """A graph where Gymnasium's own `GraphInstance` is not known; it has the same members."""
-
-    nodes: npt.NDArray[Any]
-    edges: npt.NDArray[Any] | None
-    edge_links: npt.NDArray[Any] | None
 
 
 class Structure(ABC):

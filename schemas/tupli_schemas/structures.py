@@ -21,9 +21,10 @@ import numpy.typing as npt
 
 from tupli_schemas.casts import exact_cast
 from tupli_schemas.errors import SchemaMismatch, ValueCodecError
+from tupli_schemas.graphs import GRAPH_TYPE, Graph, MakeGraph, with_graphs
 from tupli_schemas.paths import escape_key
 from tupli_schemas.steps import MAX_LEAVES, NUMERIC, Cell, Leaf
-from tupli_schemas.structure_nodes import FlatCell, Graph, MakeGraph, Structure, read_node
+from tupli_schemas.structure_nodes import FlatCell, Structure, read_node
 from tupli_schemas.values import decode, encode
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
 CODES: Final = {np.dtype(name): code for code, (name, _, _) in NUMERIC.items()}
 BOXES: Final = ("ndarray", "scalar", "python")
 ARRAY_KINDS: Final = "biufcmM"
+_GRAPH_MARK: Final = GRAPH_TYPE.encode()
 
 
 class ArrayLeaf(Structure, kinds=("array",)):
@@ -74,7 +76,7 @@ class ArrayLeaf(Structure, kinds=("array",)):
         yield Leaf(path, self.cell, self._leaf.dtype, self._leaf.shape)
 
     def _flatten(self, value: Any, out: list[FlatCell], place: str) -> None:
-        array = value if type(value) is np.ndarray else _asarray(value, place)
+        array = value if type(value) is np.ndarray else plain_array(value, place)
         if array.shape != self.shape:
             raise SchemaMismatch(f"shape {list(array.shape)} where {list(self.shape)} belongs", place=place)
         if array.dtype != self._native:
@@ -122,11 +124,6 @@ class _BytesLeaf(Structure):
     kind: str
     cell = Cell("raw")
 
-    @classmethod
-    def _of_json(cls, data: Any, graph: MakeGraph) -> "Structure":
-        del data, graph
-        return cls()
-
     def to_json(self) -> Any:
         """The structure as JSON."""
         return {"kind": self.kind}
@@ -155,6 +152,11 @@ class TextLeaf(_BytesLeaf, kinds=("text",)):
     kind = "text"
     cell = Cell("text")
 
+    @classmethod
+    def _of_json(cls, data: Any, graph: MakeGraph) -> "Structure":
+        del data, graph
+        return cls()
+
     def _flatten(self, value: Any, out: list[FlatCell], place: str) -> None:
         if not isinstance(value, str):
             raise SchemaMismatch(f"{type(value).__name__} where a string belongs", place=place)
@@ -172,22 +174,6 @@ class ValueLeaf(_BytesLeaf, kinds=("value",)):
 
     kind = "value"
 
-    def _flatten(self, value: Any, out: list[FlatCell], place: str) -> None:
-        del place
-        out.append(encode(value))
-
-    def _value(self, cell: bytes) -> Any:
-        try:
-            return decode(cell)
-        except ValueCodecError as error:
-            raise SchemaMismatch(error.reason) from error
-
-
-class GraphLeaf(ValueLeaf, kinds=("graph",)):
-    """A graph: nodes, edges and links of any number."""
-
-    kind = "graph"
-
     def __init__(self, graph: MakeGraph = Graph) -> None:
         self._graph = graph
 
@@ -195,6 +181,23 @@ class GraphLeaf(ValueLeaf, kinds=("graph",)):
     def _of_json(cls, data: Any, graph: MakeGraph) -> "Structure":
         del data
         return cls(graph)
+
+    def _flatten(self, value: Any, out: list[FlatCell], place: str) -> None:
+        del place
+        out.append(encode(value))
+
+    def _value(self, cell: bytes) -> Any:
+        try:
+            value = decode(cell)
+        except ValueCodecError as error:
+            raise SchemaMismatch(error.reason) from error
+        return with_graphs(value, self._graph) if _GRAPH_MARK in cell else value
+
+
+class GraphLeaf(ValueLeaf, kinds=("graph",)):
+    """A graph: nodes, edges and links of any number."""
+
+    kind = "graph"
 
     def _flatten(self, value: Any, out: list[FlatCell], place: str) -> None:
         if not isinstance(value, tuple) or len(value) != 3:
@@ -289,7 +292,14 @@ def _dtype(text: Any) -> np.dtype[Any]:
     return np.dtype(text)
 
 
-def _asarray(value: Any, place: str) -> npt.NDArray[Any]:
+def plain_array(value: Any, place: str) -> npt.NDArray[Any]:
+    """The value as an array.
+
+    Raises:
+        SchemaMismatch: It is none, or a masked one: a column of numbers has no place for a mask.
+    """
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise SchemaMismatch("a masked array where a plain one belongs", place=place)
     try:
         return np.asarray(value)
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:

@@ -12,7 +12,8 @@ of one member whose key starts with `$`:
     {"$nd": ...}  {"$f4": ...}    NumPy, see `values_numpy`;   {"$ndo": [shape, [...]]}  an array of objects
     {"$ma": [array, mask, fill]}  a masked array: its data (also behind the mask); mask and fill value, or null
     {"$mc": null}     `numpy.ma.masked`, which an element behind a mask is
-    {"$as": [type, value]}        the value of a subclass or an array of another library; decodes to the value
+    {"$as": [type, value]}        the value of a subclass or an array of another library; decodes to the value,
+                                  and a graph (Gymnasium's `GraphInstance`) to `Graph`
     {"$repr": text}               anything else; decodes to `Repr`
 
 Only the last two lose something, and `lossy` lists where. The same value always has the same bytes; dicts
@@ -32,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from tupli_schemas.graphs import GRAPH_TYPE, Graph
 from tupli_schemas.values_numpy import (
     DOUBLE,
     PLAIN_SCALARS,
@@ -106,7 +108,9 @@ def lossy_places(tagged: Any, path: str = "") -> Iterator[str]:
         for i, item in enumerate(tagged):
             yield from lossy_places(item, f"{path}[{i}]")
     elif isinstance(tagged, dict):
-        if "$repr" in tagged or "$as" in tagged:
+        if "$as" in tagged and tagged["$as"][0] == GRAPH_TYPE:
+            yield from lossy_places(tagged["$as"][1], path)
+        elif "$repr" in tagged or "$as" in tagged:
             yield path
         elif "$d" in tagged:
             for key, item in tagged["$d"]:
@@ -195,7 +199,7 @@ def _tag_text_type(value: Any, _: int) -> Any:
 def _tag_subclass(value: Any, depth: int) -> Any:
     """A value of a type that is not known as such: by what it is derived from, or offers."""
     kind = type(value)
-    name = f"{kind.__module__}.{kind.__qualname__}"
+    name = GRAPH_TYPE if kind is Graph else f"{kind.__module__}.{kind.__qualname__}"
     if isinstance(value, np.memmap):
         return _tag_array(np.asarray(value), depth)
     if depth >= MAX_DEPTH:

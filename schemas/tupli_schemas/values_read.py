@@ -13,6 +13,7 @@ import numpy.typing as npt
 import orjson
 
 from tupli_schemas.errors import ValueCodecError
+from tupli_schemas.graphs import GRAPH_TYPE, Graph
 from tupli_schemas.values_numpy import (
     DOUBLE,
     PLAIN_TAGS,
@@ -110,6 +111,12 @@ def _untag_objects(payload: Any) -> npt.NDArray[Any]:
     return flat.reshape(shape)
 
 
+def _untag_subclass(payload: Any) -> Any:
+    name, tagged = payload
+    value = _untag(tagged)
+    return Graph(*value) if name == GRAPH_TYPE else value
+
+
 def untag_text_type(payload: Any) -> Any:
     """A date, time, Decimal or UUID of its name and text."""
     name, text, *fold = payload
@@ -156,7 +163,7 @@ _UNTAGGERS: Final[dict[str, Callable[[Any], Any]]] = {
     "$mc": lambda _: np.ma.masked,
     "$nu": lambda payload: np.str_(_untag(payload)),
     "$nb": lambda payload: np.bytes_(from_base64(payload)),
-    "$as": lambda payload: _untag(payload[1]),
+    "$as": _untag_subclass,
     "$repr": Repr,
     **{tag: plain_untagger(tag) for tag in PLAIN_TAGS},
 }

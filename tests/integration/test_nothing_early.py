@@ -46,7 +46,7 @@ def wait_for(condition: Any) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.filterwarnings("ignore::tupli.recording.telling.TupliWarning")
+@pytest.mark.filterwarnings("ignore::tupli.telling.TupliWarning")
 @pytest.mark.parametrize(("steps", "width"), [(90_000, 2), (3_000, 2_000)])
 def test_while_the_server_is_away_nothing_is_acknowledged(steps: int, width: int, tmp_path: Path) -> None:
     transport = FakeTransport()
@@ -63,7 +63,7 @@ def test_while_the_server_is_away_nothing_is_acknowledged(steps: int, width: int
     assert len(run.actions) == steps
 
 
-@pytest.mark.filterwarnings("ignore::tupli.recording.telling.TupliWarning")
+@pytest.mark.filterwarnings("ignore::tupli.telling.TupliWarning")
 @pytest.mark.parametrize("share", [64 * 1024, 700_000, 4 << 20])
 def test_what_a_killed_process_left_is_delivered_whole_however_it_was_taken(
     share: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

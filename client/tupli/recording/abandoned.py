@@ -10,7 +10,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from tupli.recording.telling import tell
+from tupli.telling import tell
 
 _waiting: "queue.SimpleQueue[Callable[[], None]]" = queue.SimpleQueue()
 _ending = threading.Lock()

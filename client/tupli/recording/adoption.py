@@ -6,8 +6,8 @@ Each has open files, and there may be more streams than files that a process may
 from typing import Final
 
 from tupli.recording.flush import DeadJob, dead_jobs
-from tupli.recording.telling import tell
 from tupli.spool.directory import SpoolDirectory
+from tupli.telling import tell
 from tupli.transport.base import Transport
 
 AT_ONCE: Final = 16

@@ -10,7 +10,6 @@ from typing import Final
 
 from tupli.errors import Conflict, InvalidInput, NotFound, TupliError
 from tupli.recording.backoff import Backoff, reason_of
-from tupli.recording.telling import tell
 from tupli.recording.upkeep import Upkeep
 from tupli.spool.directory import NO_ROOM, SpoolDirectory
 from tupli.spool.layout import unpack_word
@@ -19,6 +18,7 @@ from tupli.spool.owner import StreamLock
 from tupli.spool.reader import Outgoing, StreamReader
 from tupli.spool.segment import Segment, SegmentError
 from tupli.spool.writer import StreamWriter
+from tupli.telling import tell
 from tupli.transport.base import Transport
 from tupli_schemas.catalog import CreateBenchmark
 from tupli_schemas.ids import parse_id

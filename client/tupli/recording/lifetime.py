@@ -13,7 +13,7 @@ from tupli.recording.flush import StreamStatus, stream_status
 from tupli.recording.job import StreamJob
 from tupli.recording.shipper import Background, after_fork_in_child, at_exit, background
 from tupli.recording.stream import RecordingStream
-from tupli.recording.telling import tell
+from tupli.telling import tell
 
 EXIT_SECONDS: Final = 10.0
 """How long an interpreter that ends without `close` waits; not at all while the server cannot be reached."""

@@ -24,8 +24,8 @@ from tupli.recording.backoff import Backoff, reason_of
 from tupli.recording.bell import Bell
 from tupli.recording.delivery import REQUEST_BYTES, Item, deliver, framed
 from tupli.recording.job import StreamJob
-from tupli.recording.telling import tell
 from tupli.spool.directory import SpoolDirectory
+from tupli.telling import tell
 from tupli.transport.base import Transport
 
 POLL_SECONDS: Final = 0.02

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from tupli.errors import SpoolFull
+from tupli.names import like_fields
 from tupli.recording.config import MetadataCallback, RecordingConfig
 from tupli.recording.ending import end_job, look_after
 from tupli.recording.facts import metadata_payload, start_payload
@@ -22,7 +23,6 @@ from tupli.recording.opening import opened
 from tupli.recording.shipper import background
 from tupli.recording.shortage import Shortage
 from tupli.recording.subjects import NO_SUBJECT, Subjects
-from tupli.recording.telling import tell
 from tupli.spool import control
 from tupli.spool.blocks import block_of, copy_block, heap_bytes
 from tupli.spool.control import Kind
@@ -30,9 +30,9 @@ from tupli.spool.manifest import BenchmarkState
 from tupli.spool.seal import mark_final
 from tupli.spool.segment import Segment
 from tupli.spool.writer import HeapFull, StreamWriter
+from tupli.telling import tell
 from tupli_schemas.errors import SchemaMismatch
 from tupli_schemas.events import MAX_EVENT_BYTES
-from tupli_schemas.keys import EPISODE_FIELDS
 from tupli_schemas.spaces import Structure, group_structure
 from tupli_schemas.steps import MAX_CELL_BYTES, StepSchema
 
@@ -48,7 +48,6 @@ MAX_ROW_BYTES: Final = MAX_EVENT_BYTES - (1 << 20)
 IDLE: Final = 4
 """Between episodes, or off."""
 FULL: Final = "spool full"
-_FIELDS: Final = frozenset(EPISODE_FIELDS)
 
 
 class RecordingStream(abc.ABC):
@@ -162,10 +161,7 @@ class RecordingStream(abc.ABC):
 
     def check_names(self, metadata: Mapping[str, Any]) -> None:
         """Tell of metadata that is named like a field of episodes."""
-        if _FIELDS.isdisjoint(metadata):
-            return
-        for name in sorted(_FIELDS & metadata.keys()):
-            told = f"metadata {name!r} is named like a field of episodes: in filters it is 'metadata.{name}'"
+        for name, told in like_fields(metadata):
             self.warn(told, once=f"metadata {name}")
 
     # --- switches -------------------------------------------------------------------------------------------

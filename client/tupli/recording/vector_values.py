@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from tupli_schemas.casts import exact_cast
 from tupli_schemas.errors import SchemaMismatch
-from tupli_schemas.structures import ArrayLeaf, DictNode, Structure, TupleNode
+from tupli_schemas.structures import ArrayLeaf, DictNode, Structure, TupleNode, plain_array
 
 FINAL_KEYS: Final = frozenset(("final_obs", "final_observation", "final_info"))
 _PLAIN: Final = (np.bool_, np.int64, np.float64)
@@ -34,7 +34,8 @@ def slot_value(space: Any, batch: Any, slot: int) -> Any:
 def first_slot(batch: Mapping[str, Any]) -> dict[str, Any]:
     """The extra facts of the first slot."""
     return {
-        name: value[0] if isinstance(value, list) else np.asarray(value)[0] for name, value in batch.items()
+        name: value[0] if isinstance(value, list | np.ndarray) else np.asarray(value)[0]
+        for name, value in batch.items()
     }
 
 
@@ -54,7 +55,7 @@ def batch_leaves(structure: Structure, batch: Any, slots: int, place: str = "") 
         SchemaMismatch: The batch does not fit, or not without a loss.
     """
     if isinstance(structure, ArrayLeaf) and not structure.cell.is_opaque:
-        array = np.asarray(batch)
+        array = plain_array(batch, place)
         if array.shape != (slots, *structure.shape):
             raise SchemaMismatch(
                 f"shape {list(array.shape)} where {[slots, *structure.shape]} belongs", place=place
@@ -83,8 +84,8 @@ def cast_as_batched(structure: Structure, value: Any) -> Any:
     """One slot's value with the dtypes that its batch has: Gymnasium casts within a kind (`numpy.can_cast`)."""
     if isinstance(structure, ArrayLeaf) and isinstance(value, np.ndarray | np.generic | float | list | tuple):
         try:
-            array = np.asarray(value)
-        except ValueError:  # of no one shape
+            array = plain_array(value, "")
+        except SchemaMismatch:  # masked, or of no one shape
             return value
         if not np.can_cast(array.dtype, structure.dtype, "same_kind"):
             return value

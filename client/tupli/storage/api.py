@@ -12,10 +12,11 @@ import numpy as np
 
 from tupli.errors import InvalidInput, NotFound
 from tupli.models import BenchmarkHeader, Episode, EpisodeHeader
-from tupli.names import checked_name, scopes_of
+from tupli.names import checked_name, like_fields, scopes_of
 from tupli.storage.delivery import Delivery, send, visible
 from tupli.storage.http_query import HttpQuery
 from tupli.storage.static import StaticEpisode, static_episode
+from tupli.telling import tell
 from tupli.transport import HttpTransport
 from tupli_schemas.catalog import GLOBAL_SCOPE, CreateBenchmark, Delete, Publish, Unpublish
 from tupli_schemas.events import BenchmarkRef
@@ -289,6 +290,8 @@ class TupliAPIClient:
 
 def _made(episode: Episode, benchmark: BenchmarkHeader, publish_in: str | tuple[str, ...]) -> StaticEpisode:
     now = time.time_ns()
+    for _, told in like_fields(episode.metadata):
+        tell(told)
     return static_episode(
         episode,
         BenchmarkRef(_id(benchmark.id), benchmark.name),

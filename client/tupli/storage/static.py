@@ -130,6 +130,8 @@ def _rows(episode: Episode, now_ns: int, descriptor: Mapping[str, Any]) -> tuple
     states = [item.state for item in tuples] + ([final] if final is not None else [])
     observations = list(map(typed(spaces[0]), states))
     actions = list(map(typed(spaces[1]), (item.action for item in tuples)))
+    if any(np.ma.is_masked(item.reward) for item in tuples):
+        raise InvalidInput("rewards are numbers, none of them masked", place="tuples.reward")
     try:
         rewards = np.asarray([item.reward for item in tuples])
     except ValueError as error:  # lists of different lengths

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from support.telling import telling
 from tupli.datasets.tupli_dataset import TupliDataset
 from tupli.errors import InvalidInput, NotFound, TransportError
 from tupli.models import Episode, RLTuple
@@ -157,6 +158,14 @@ def test_recording_ships_events_and_waits_until_they_are_visible(storage: TupliA
     assert isinstance(ended, EpisodeEnded)
     assert (ended.n_steps, ended.return_, ended.has_final) == (1, 2.0, False)
     assert header.id == id_text(episode_id(ended.stream, 1))
+
+
+def test_metadata_that_is_named_like_a_field_is_told(storage: TupliAPIClient) -> None:
+    storage.query.any_id = True  # type: ignore[attr-defined]  # of the fake
+    metadata = {"status": "good", "month": "June"}
+    with telling() as told:
+        storage.record(Episode(BENCHMARK, metadata, [RLTuple([1.0], 0, 2.0, terminal=True)]))
+    assert told == ["metadata 'status' is named like a field of episodes: in filters it is 'metadata.status'"]
 
 
 def test_recording_into_nothing_is_refused(storage: TupliAPIClient) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from tupli import telling
 from tupli.errors import TupliWarning
-from tupli.recording import telling
-from tupli.recording.telling import tell
+from tupli.telling import tell
 
 
 def through(*modules: str) -> Any:

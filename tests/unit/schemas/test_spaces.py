@@ -1,6 +1,7 @@
 """Spaces and structures: what an environment gives is cut into columns and comes back as it was."""
 
 import json
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -26,6 +27,7 @@ from tupli_schemas.spaces import (
     structure_of_values,
 )
 from tupli_schemas.steps import MAX_LEAVES, Cell, Leaf, StepSchema
+from tupli_schemas.values import decode, encode, lossy
 
 
 def through_json(data: Any) -> Any:
@@ -70,9 +72,9 @@ def structure_in_space(space: gym.Space[Any], *samples: Any) -> Structure:
 
 
 def same_in_space(one: Any, other: Any) -> bool:
-    """As `same`; a graph inside a leaf of any value is a plain tuple."""
+    """As `same`, graphs with it."""
     if isinstance(other, spaces.GraphInstance):
-        return all(map(same, tuple(one), tuple(other)))
+        return type(one) is spaces.GraphInstance and all(map(same, tuple(one), tuple(other)))
     if isinstance(other, dict):
         return list(one) == list(other) and all(same_in_space(one[key], other[key]) for key in other)
     if isinstance(other, tuple):
@@ -322,6 +324,39 @@ def test_a_graph_comes_back_as_gymnasiums_where_the_client_reads_it() -> None:
     read = group_structure(schema, "observation", graph=spaces.GraphInstance)
     assert space.contains(read.unflatten(cells))
     assert type(group_structure(schema, "observation").unflatten(cells)) is Graph
+
+
+@pytest.mark.parametrize("around", [spaces.Sequence, lambda graph: spaces.OneOf([graph])])
+def test_a_graph_inside_another_value_is_one_still(around: Callable[[Any], gym.Space[Any]]) -> None:
+    space = around(spaces.Graph(spaces.Box(0, 1, (2,)), spaces.Discrete(3)))
+    space.seed(1)
+    sample = next(found for found in (space.sample() for _ in range(20)) if found)
+    structure = structure_in_space(space, sample)
+    cells = structure.flatten(sample)
+    read = Structure.from_json(structure.to_json(), graph=spaces.GraphInstance).unflatten(cells)
+    assert space.contains(read)
+    assert same_in_space(read, sample)
+    assert lossy({"seen": sample}) == []
+    plain = decode(encode({"seen": sample}))["seen"]
+    assert type(next(item for item in plain if isinstance(item, tuple))) is Graph
+    assert encode({"seen": plain}) == encode({"seen": sample})
+
+
+MASKED = np.ma.MaskedArray(np.arange(3.0), mask=np.array([False, True, False]))
+
+
+def test_a_mask_is_kept_or_refused() -> None:
+    value = {"x": MASKED, "y": 1}
+    structure = structure_of_value(value)
+    back = there_and_back(structure, value)
+    assert np.array_equal(back["x"].mask, MASKED.mask)
+    assert back["x"].data.tolist() == [0.0, 1.0, 2.0]
+    box = space_to_json(spaces.Box(0, 1, (3,), np.float64))
+    assert there_and_back(structure_of_space(box, MASKED), MASKED).mask.tolist() == MASKED.mask.tolist()
+    with pytest.raises(SchemaMismatch, match="masked"):
+        structure_of_value(np.zeros(3)).flatten(MASKED)
+    unmasked = np.ma.MaskedArray(np.arange(3.0))
+    assert there_and_back(structure_of_value(np.zeros(3)), unmasked).tolist() == [0.0, 1.0, 2.0]
 
 
 def test_a_dict_has_the_order_of_its_space_and_needs_not_be_given_in_it() -> None:
