@@ -4,6 +4,8 @@ Columns are called by the filter's words; members of Dict and Tuple observations
 names with dots of their own in backquotes, as `F` reads them (observation.`n.x`).
 Arrays keep their dtype: in Arrow and Parquet as fixed-size lists (lists without elements as lists of any size),
 row-major, with the shape in the field's metadata (`shape`), in CSV one column an element (`observation[0]`, `image[3,1]`). Infos are JSON text (see `tupli_schemas.values`).
+What Arrow has no type for becomes what holds it exactly, and the field's metadata names the dtype that it had (`dtype`): complex numbers are lists of
+two floats (the shape ends on 2), other byte orders are native, datetime64 and timedelta64 of a unit that Arrow has not are days or seconds.
 """
 
 import csv
@@ -26,6 +28,24 @@ from tupli_schemas.paths import quoted_key
 
 Batch = Mapping[str, Any]
 FORMATS: Final = ("parquet", "arrow", "npz", "csv")
+_ARROWS_UNITS: Final = {
+    "M": {
+        "Y": "D",
+        "M": "D",
+        "W": "D",
+        "D": "D",
+        "h": "s",
+        "m": "s",
+        "s": "s",
+        "ms": "ms",
+        "us": "us",
+        "ns": "ns",
+    },
+    "m": {"W": "s", "D": "s", "h": "s", "m": "s", "s": "s", "ms": "ms", "us": "us", "ns": "ns"},
+}
+"""The units of datetime64 and timedelta64, and the nearest of Arrow's that holds each exactly."""
+_MAX_DAYS: Final = 2**31 - 1
+"""Arrow's dates have 32 bits, and it cuts longer ones off."""
 _Column = TypeVar("_Column")
 
 
@@ -36,8 +56,8 @@ def export(batches: Iterable[Batch], path: Path) -> int:
     has those that the umask leaves.
 
     Raises:
-        InvalidInput: The name ends in none of `FORMATS`, two columns have one name, or a text that the format cannot
-            keep.
+        InvalidInput: The name ends in none of `FORMATS`, two columns have one name, or the format cannot keep a value
+            or a dtype.
     """
     kind = path.suffix.lstrip(".").lower()
     if kind not in FORMATS:
@@ -103,12 +123,41 @@ def _distinct(columns: Iterable[tuple[str, _Column]]) -> dict[str, _Column]:
 
 def _table(arrays: Mapping[str, npt.NDArray[Any]]) -> pa.Table:
     fields, columns = [], []
-    for name, array in arrays.items():
-        column = _column(array)
-        metadata = {"shape": ",".join(map(str, array.shape[1:]))} if array.ndim > 1 else None
-        fields.append(pa.field(name, column.type, metadata=metadata))
+    for name, given in arrays.items():
+        try:
+            array = _in_arrows_types(given)
+            column = _column(array)
+        except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
+            told = f"{name} of {given.dtype} cannot be written: {error}: write .npz or .csv, or choose other columns"
+            raise InvalidInput(told, place="output") from error
+        metadata = {"shape": ",".join(map(str, array.shape[1:]))} if array.ndim > 1 else {}
+        if array.dtype != given.dtype:
+            metadata["dtype"] = given.dtype.str
+        fields.append(pa.field(name, column.type, metadata=metadata or None))
         columns.append(column)
     return pa.table(columns, schema=pa.schema(fields))
+
+
+def _in_arrows_types(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array in a dtype that Arrow has, where there is one that holds it exactly.
+
+    Raises:
+        OverflowError: A time lies beyond what the unit can hold.
+    """
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if array.dtype.kind == "c":
+        return np.ascontiguousarray(array).view(array.real.dtype).reshape(*array.shape, 2)
+    if array.dtype.kind not in "mM":
+        return array
+    unit = _ARROWS_UNITS[array.dtype.kind].get(np.datetime_data(array.dtype)[0])
+    if unit is None:
+        return array
+    out = array.astype(f"{array.dtype.kind}8[{unit}]", copy=False)
+    if not np.array_equal(out.astype(array.dtype).view("i8"), array.view("i8")):
+        raise OverflowError(f"a time is beyond 64 bits in units of {unit}")
+    if unit == "D" and np.any(np.abs(out[~np.isnat(out)].view("i8")) > _MAX_DAYS):
+        raise OverflowError("a date is beyond 32 bits in days")
+    return out
 
 
 def _column(array: npt.NDArray[Any]) -> pa.Array:
@@ -116,8 +165,6 @@ def _column(array: npt.NDArray[Any]) -> pa.Array:
         return pa.array([_text(value) for value in array], pa.string())
     if array.dtype.kind in "US":
         return pa.array(array.tolist())
-    if array.dtype.kind == "c":
-        array = array.view(array.real.dtype).reshape(*array.shape, 2)
     if array.ndim == 1:
         return pa.array(array)
     flat = pa.array(np.ascontiguousarray(array).reshape(-1))
@@ -131,12 +178,21 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else values.encode(value).decode("utf-8", "surrogatepass")
 
 
+def _put(writer: Any, table: pa.Table) -> None:
+    try:
+        writer.write_table(table)
+    except (
+        pa.ArrowException
+    ) as error:  # such as seconds that Parquet, which has none, cannot hold as milliseconds
+        raise InvalidInput(f"the file cannot hold a value: {error}", place="output") from error
+
+
 def _write_parquet(batches: Iterator[dict[str, npt.NDArray[Any]]], path: Path) -> int:
     rows, writer = 0, None
     for batch in batches:
         table = _table(batch)
         writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
-        writer.write_table(table)
+        _put(writer, table)
         rows += table.num_rows
     if writer is not None:
         writer.close()
@@ -148,7 +204,7 @@ def _write_arrow(batches: Iterator[dict[str, npt.NDArray[Any]]], path: Path) -> 
     for batch in batches:
         table = _table(batch)
         writer = writer or pa.ipc.new_file(path, table.schema)
-        writer.write_table(table)
+        _put(writer, table)
         rows += table.num_rows
     if writer is not None:
         writer.close()
@@ -202,7 +258,10 @@ class _GrowingArray:
             self._texts.append(array)
             return
         with self._path.open("ab") as out:
-            out.write(np.ascontiguousarray(array).data)
+            plain = np.ascontiguousarray(array)
+            out.write(
+                (plain.view("i8") if plain.dtype.kind in "mM" else plain).data
+            )  # times have no plain memory
 
     def save(self, target: Any) -> None:
         if self._texts is not None:

@@ -31,7 +31,7 @@ def check_scalar(value: Any, *, place: str) -> Scalar:
     """
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.shape == ()):
         value = value.item()
-    if isinstance(value, dt.datetime):
+    if isinstance(value, dt.date):  # a datetime is one
         value = value.isoformat()
     if isinstance(value, uuid.UUID):
         value = str(value)
@@ -47,7 +47,7 @@ def check_scalar(value: Any, *, place: str) -> Scalar:
         return float(value)
     hint = "; a missing value is found with ~EXISTS" if value is None else ""
     raise FilterError(
-        f"{_shown(value)} cannot be compared: an operand is a number, a truth value or text{hint}",
+        f"{_shown(value)} cannot be compared: an operand is a number, a truth value, text, a date or a datetime{hint}",
         place=place,
     )
 

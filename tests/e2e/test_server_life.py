@@ -244,6 +244,35 @@ def test_a_port_in_use_is_said(tmp_path: Path) -> None:
     assert f"tupli up: port {port} is in use" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--host", "0.0.0.0"), "no accounts"),
+        (("--port", "many"), "invalid int value"),
+        (("--nope",), "unrecognized arguments: --nope"),
+    ],
+)
+def test_programs_are_told_as_json_why_it_does_not_start(
+    tmp_path: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    refused = tupli_up(tmp_path / "data", *arguments, "--log-format", "json")
+    assert refused.returncode == 2
+    error = json.loads(refused.stderr)["error"]
+    assert error["type"] == "RefusedSetting"
+    assert told in error["detail"]
+    plain = tupli_up(tmp_path / "data", *arguments)
+    assert plain.stderr.startswith("tupli up: ")
+    assert told in plain.stderr
+
+
+def test_a_data_directory_that_cannot_be_made_is_told_with_what_chooses_another(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    refused = tupli_up(tmp_path / "file" / "data")
+    assert refused.returncode == 2
+    assert "Not a directory" in refused.stderr
+    assert "--data or TUPLI_DATA" in refused.stderr
+
+
 # -- the edge --------------------------------------------------------------------------------------------------
 
 

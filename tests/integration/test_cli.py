@@ -1,11 +1,13 @@
 """The command line against a real server: answers, files, exit codes."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -404,7 +406,15 @@ def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
         (["pull", "BENCH", "-o", "FOLDER/none/x.npz"], ["--output", "does not exist"]),
         (["pull", "BENCH", "-o", "FOLDER/x.npz", "--columns", "rewards"], ["rewards", "reward"]),
         (["pull", "BENCH", "--tuples", "observation > 1", "-o", "FOLDER/x.parquet"], ["observation", "4"]),
+        (["pull", "BENCH", "-o", "FOLDER"], ["--output", "is a folder"]),
+        (["pull", "BENCH", "-o", "FOLDER/x.csv/"], ["--output", "is a folder"]),
+        (["pull", "BENCH", "-o", "FOLDER/x.npz", "--columns", ""], ["--columns", "empty name"]),
+        (["episodes", "BENCH", "--include", "open,"], ["--include", "empty name"]),
         (["record", "NoSuch-v0", "--benchmark", "x", "--episodes", "1"], ["ENV_ID", "NoSuch"]),
+        (["record", "no_module:X-v0", "--benchmark", "x", "--episodes", "1"], ["ENV_ID", "no_module"]),
+        (["record", ":", "--benchmark", "x", "--episodes", "1"], ["ENV_ID"]),
+        (["record", "a:b:c", "--benchmark", "x", "--episodes", "1"], ["ENV_ID"]),
+        (["record", ".:CartPole-v1", "--benchmark", "x", "--episodes", "1"], ["ENV_ID"]),
         (["record", "Pendulum-v1", "--benchmark", "BENCH", "--episodes", "1"], ["Conflict"]),
         (["record", "CartPole-v1", "--benchmark", "x", "--episodes", "0"], ["--episodes"]),
     ],
@@ -421,6 +431,46 @@ def test_wrong_input_says_why_and_leaves_nothing(
     for word in words:
         assert word in answer.err
     assert not list(folder.iterdir())
+
+
+class Broken(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """CartPole whose step tells something and fails."""
+
+    def __init__(self, **_: Any) -> None:
+        super().__init__(gymnasium.make("CartPole-v1"))
+
+    def step(self, action: Any) -> Any:
+        warnings.warn(f"it smokes at {action.dtype}", UserWarning, stacklevel=1)
+        raise ZeroDivisionError("it broke")
+
+
+def test_what_goes_wrong_in_an_environment_is_json_as_well(run: Run) -> None:
+    gymnasium.register("Broken-v0", Broken)
+    arguments = ("record", "Broken-v0", "--benchmark", "broken", "--episodes", 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            with pytest.raises(ZeroDivisionError):
+                run(*arguments)
+            answer = run(*arguments, "--json")
+    finally:
+        gymnasium.registry.pop("Broken-v0")
+    *told, last = map(orjson.loads, answer.err.splitlines())
+    assert (answer.code, answer.out) == (1, "")
+    assert {"type": "UserWarning", "detail": "it smokes at int64"} in [line["warning"] for line in told]
+    assert (last["error"]["type"], last["error"]["detail"]) == ("ZeroDivisionError", "it broke")
+    assert "in step" in last["error"]["traceback"]
+
+
+def test_names_that_are_no_unicode_are_told(run: Run, bench: str, tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"tuples\xff.csv")
+    assert json.loads(run("pull", bench, "-o", file, "--json").out)["file"] == str(file)
+    assert file.stat().st_size
+    assert "tuples\\udcff.csv" in run("pull", bench, "-o", file).out
+    for command in (("episodes",), ("pull", "-o", file)):
+        answer = run(command[0], os.fsdecode(b"b\xff"), *command[1:], "--json")
+        assert (answer.code, answer.out) == (1, "")
+        assert json.loads(answer.err)["error"]["detail"]
 
 
 def test_without_a_server_it_says_so(run: Run, free_port: int) -> None:

@@ -1,12 +1,14 @@
 """Files of exported batches hold exactly what was exported."""
 
 import csv
+import datetime as dt
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -98,7 +100,70 @@ def test_arrays_without_elements_are_lists_of_nothing(
     table = pq.read_table(path) if ending == "parquet" else pa.ipc.open_file(path).read_all()
     assert table["o"].to_pylist() == [[]] * 2 * rows
     assert pa.types.is_list(table["o"].type)
-    assert table.schema.field("o").metadata[b"shape"] == b"0,3"
+    assert table.schema.field("o").metadata[b"shape"] == (b"0,3,2" if dtype is np.complex64 else b"0,3")
+
+
+TIMES = np.array([[1, -2], [3, 4]])
+UNLIKE = [  # what Arrow has no type for: the array, what the file holds, and its shape
+    (np.array([[1.5, 2.0]], ">f4"), [[1.5, 2.0]], b"2"),
+    (np.array([7], ">i8"), [7], None),
+    (np.array([1 + 2j], np.complex64), [[1.0, 2.0]], b"2"),
+    (np.array([[1 + 2j, 3]], ">c16"), [[1.0, 2.0, 3.0, 0.0]], b"2,2"),
+    (np.array(["2026-03", "NaT"], "M8[M]"), [dt.date(2026, 3, 1), None], None),
+    (np.array(["2026-03-01T05"], "M8[h]"), [dt.datetime(2026, 3, 1, 5)], None),  # noqa: DTZ001 - NumPy's have no zone
+    (np.array([30], "M8[10s]"), [dt.datetime(1970, 1, 1, 0, 5)], None),  # noqa: DTZ001 - as above
+    (np.array([[2, 3]], "m8[W]"), [[dt.timedelta(14), dt.timedelta(21)]], b"2"),
+]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+@pytest.mark.parametrize(("array", "held", "shape"), UNLIKE, ids=[str(one[0].dtype) for one in UNLIKE])
+def test_what_arrow_has_no_type_for_becomes_what_holds_it_and_says_so(
+    tmp_path: Path, ending: str, array: npt.NDArray[Any], held: list[Any], shape: bytes | None
+) -> None:
+    path = tmp_path / f"rows.{ending}"
+    export([{"o": array}], path)
+    table = pq.read_table(path) if ending == "parquet" else pa.ipc.open_file(path).read_all()
+    assert table["o"].to_pylist() == held
+    metadata = table.schema.field("o").metadata
+    assert (metadata[b"dtype"], metadata.get(b"shape")) == (array.dtype.str.encode(), shape)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+@pytest.mark.parametrize(
+    ("array", "told"),
+    [
+        (np.ones(2, np.longdouble), "longdouble|float128"),
+        (np.array([1, 2], "M8[ps]"), "time unit"),
+        (np.array([1, 2], "m8[M]"), "time unit"),
+        (np.array([2**62], "M8[Y]"), "beyond 64 bits"),
+        (np.array([2**40], "M8[D]"), "beyond 32 bits"),
+        (np.array(["a", "\ud800"], object), "surrogates"),
+    ],
+    ids=["longdouble", "picoseconds", "months", "years", "days", "surrogates"],
+)
+def test_what_arrow_cannot_hold_is_refused_with_its_column(
+    tmp_path: Path, ending: str, array: npt.NDArray[Any], told: str
+) -> None:
+    with pytest.raises(InvalidInput, match=f"o of .*{told}") as caught:
+        export([{"o": array}], tmp_path / f"rows.{ending}")
+    assert caught.value.place == "output"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parquet_refuses_seconds_that_it_would_have_to_cut(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="overflow"):
+        export([{"o": np.array([2**62], "M8[s]")}], tmp_path / "rows.parquet")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dtype", [">f4", "M8[us]", "m8[10s]", ">M8[D]", "longdouble", "c8"])
+def test_npz_keeps_every_dtype(tmp_path: Path, dtype: str) -> None:
+    array = TIMES.astype(dtype)
+    assert export([{"o": array}, {"o": array[:1]}], tmp_path / "rows.npz") == 3
+    with np.load(tmp_path / "rows.npz") as data:
+        assert data["o"].dtype == array.dtype
+        assert data["o"].tobytes() == array.tobytes() + array[:1].tobytes()
 
 
 BATCH = {"reward": np.zeros(2)}

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import tupli
+from tupli.errors import InvalidInput
 
 if TYPE_CHECKING:
     from tupli import TupliDataset
@@ -22,6 +23,15 @@ def chosen(
     return data.with_episode_filter(tupli.expressions.parse_expression(where))
 
 
-def parts_of(text: str | None) -> list[str] | None:
-    """The words of a list with commas; None of nothing."""
-    return [part.strip() for part in text.split(",")] if text else None
+def parts_of(text: str | None, option: str) -> list[str] | None:
+    """The words of a list with commas; None where the option was not given.
+
+    Raises:
+        InvalidInput: A word is empty.
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise InvalidInput(f"{text!r} has an empty name: give names separated by commas", place=option)
+    return parts

@@ -45,8 +45,8 @@ def episodes(
     as_json: JsonFlag = False,
 ) -> None:
     """List the episodes of a benchmark: ended and aborted ones, and others when asked for."""
-    data = chosen(benchmark, url=url, include=parts_of(include), where=where)
-    if keys := parts_of(order):
+    data = chosen(benchmark, url=url, include=parts_of(include, "--include"), where=where)
+    if keys := parts_of(order, "--order"):
         data = data.order_by(*keys)
     rows = [
         {name.rstrip("_"): value for name, value in asdict(header).items()}  # the words of the filters

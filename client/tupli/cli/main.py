@@ -1,17 +1,17 @@
 """The command line's composition: commands, their second spellings, and the one place where errors become exit codes."""
 
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from typing import Annotated, Any
 
-import orjson
 import typer
 
 import tupli
 from tupli.cli import lists, pull, record, server
 from tupli.cli.dead_letters import dead_letters
-from tupli.cli.output import emit, stderr, wants_json
+from tupli.cli.output import emit, stderr, tell_program, wants_json
 from tupli.cli.spool import spool
 from tupli.errors import TupliError
 from tupli_schemas.errors import ContractError
@@ -66,13 +66,16 @@ def _root(
 
 def _warn(
     message: Warning | str,
-    category: type[Warning],  # noqa: ARG001 -- as Python calls it
-    filename: str,  # noqa: ARG001 -- as above
+    category: type[Warning],
+    filename: str,  # noqa: ARG001 -- as Python calls it
     lineno: int,  # noqa: ARG001 -- as above
     file: Any = None,  # noqa: ARG001 -- as above
     line: str | None = None,  # noqa: ARG001 -- as above
 ) -> None:
-    """A warning, as people read it: where in the code it was told is nothing to them."""
+    """A warning, as people read it: where in the code it was told is nothing to them. Behind `--json` a line of it."""
+    if wants_json():
+        tell_program("warning", {"type": category.__name__, "detail": str(message)})
+        return
     stderr.print("[bold yellow]warning[/] ", end="")
     stderr.print(str(message), markup=False, highlight=False, soft_wrap=True)
 
@@ -80,7 +83,7 @@ def _warn(
 def main() -> None:
     """Run the command line, and exit: 1 for what did not work, 2 for what is no command of ours.
 
-    The reason is on stderr, behind `--json` as JSON.
+    The reason is on stderr, behind `--json` as JSON on the last line (each warning is a line before it).
     """
     warnings.showwarning = _warn
     try:
@@ -91,6 +94,11 @@ def main() -> None:
         else:
             stderr.print(f"[bold red]error[/] {type(error).__name__}: ", end="")
             stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except Exception as error:
+        if not wants_json():
+            raise
+        _tell_program(error, str(error), traceback=traceback.format_exc())
         sys.exit(1)
 
 
@@ -106,15 +114,16 @@ def _run_for_programs() -> int:
         return 1
 
 
-def _tell_program(error: Exception, detail: str) -> None:
+def _tell_program(error: Exception, detail: str, **more: str) -> None:
     """An error for programs: its class, what it says, and the server's problem document if that is where it is from."""
     problem = getattr(error, "problem", None)
     document = {
         "type": type(error).__name__,
         "detail": detail,
         "problem": None if problem is None else problem.to_json(),
+        **more,
     }
-    sys.stderr.write(orjson.dumps({"error": document}).decode() + "\n")
+    tell_program("error", document)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """How commands answer: tables for people, JSON for programs, both on stdout; everything else on stderr."""
 
+import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -47,9 +48,25 @@ def _instant(value: Any) -> str:
 
 def emit(value: Any) -> None:
     """Print one JSON document."""
-    typer.echo(
-        orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY).decode()
-    )
+    typer.echo(json_text(value, option=orjson.OPT_INDENT_2))
+
+
+def say(text: str) -> None:
+    """Print a line; what no encoding has (bytes of a file's name that are no text) as escapes."""
+    typer.echo(text.encode("utf-8", "backslashreplace").decode())
+
+
+def json_text(value: Any, *, option: int = 0) -> str:
+    """JSON; a text that is no Unicode (a file's name may be none) is escaped as Python's `json` reads it back."""
+    try:
+        return orjson.dumps(value, default=str, option=option | orjson.OPT_SERIALIZE_NUMPY).decode()
+    except TypeError:
+        return json.dumps(value, default=str, indent=2 if option & orjson.OPT_INDENT_2 else None)
+
+
+def tell_program(kind: str, document: Mapping[str, Any]) -> None:
+    """One line of JSON on stderr: what a program is told beside its answer."""
+    sys.stderr.write(json_text({kind: document}) + "\n")
 
 
 def wants_json() -> bool:

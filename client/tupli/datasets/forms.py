@@ -76,6 +76,8 @@ class LoadedForms(Question):
     def convert_to_tensors(self, parser: type[BaseTupleParser] = NumpyTupleParser) -> tuple[Any, ...]:
         """(observations, actions, rewards, terminals, timeouts) as the parser makes them.
 
+        The order is that of d3rlpy's `MDPDataset`, too: `MDPDataset(*data.convert_to_tensors())`.
+
         Raises:
             InvalidInput: The framework has no tensors of a column's dtype.
         """

@@ -44,6 +44,13 @@ class TupliDataset(LoadedForms):
         info: Anything; kept for the caller.
     """
 
+    def __getitem__(self, index: object) -> Any:
+        """No: neither a tuple nor an episode is what a dataset consists of; iterating ends here, too."""
+        raise TypeError(
+            "a dataset is a question: iter_episodes() gives its episodes, batches() and to_numpy() its tuples, "
+            "preview() counts them, and .tuples[i] is one of those that load() keeps"
+        )
+
     # -- headers and counts ------------------------------------------------------------------------------------
 
     def preview(self) -> Preview:

@@ -2,13 +2,14 @@
 
 import argparse
 import errno
+import json
 import os
 import signal
 import socket
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
 import uvicorn
 from pydantic import ValidationError
@@ -33,9 +34,18 @@ SWITCH_SECONDS: Final = 0.0005
 """A request is read in many short turns. Each waits so long for a processor that computes (default 0.005)."""
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise RefusedSetting(f"{message}; see tupli up --help")
+
+
 def parse(arguments: list[str]) -> Settings:
-    """The settings of a command line."""
-    parser = argparse.ArgumentParser("tupli up", description="Run Tupli in one process, on this machine.")
+    """The settings of a command line.
+
+    Raises:
+        RefusedSetting: They are none.
+    """
+    parser = _Parser("tupli up", description="Run Tupli in one process, on this machine.")
     parser.add_argument(
         "--data", type=Path, default=default_data_dir(), help="data directory (default: %(default)s)"
     )
@@ -49,9 +59,10 @@ def parse(arguments: list[str]) -> Settings:
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C; exit code 2 for what cannot start, with the reason on stderr."""
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        settings = parse(sys.argv[1:] if arguments is None else arguments)
-        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        settings = parse(given)
+        _make(settings.data)
         configure_logging(form=settings.log_format, level=settings.log_level)
         adopt_standard_logging(form=settings.log_format, level=settings.log_level)
         tell_unknown_variables(os.environ, READ, ELSEWHERE)
@@ -61,11 +72,9 @@ def main(arguments: list[str] | None = None) -> int:
         listener = _bound(settings)
         app = build(settings)
     except ValidationError as error:
-        sys.stderr.write(f"tupli up: {wrong_variables(error, READ)}\n")
-        return 2
+        return _refused(given, error, wrong_variables(error, READ))
     except (RefusedSetting, DataDirectoryBusy, IngestError, OSError) as error:
-        sys.stderr.write(f"tupli up: {error}\n")
-        return 2
+        return _refused(given, error, str(error))
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -80,6 +89,29 @@ def main(arguments: list[str] | None = None) -> int:
     _end_on_signals(server)
     server.run(sockets=[listener])
     return 0 if server.started else 2
+
+
+def _make(data: Path) -> None:
+    """Make the data directory, where there is none.
+
+    Raises:
+        RefusedSetting: It cannot be made.
+    """
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        told = f"there can be no data directory {data} ({error.strerror}); choose another with --data or TUPLI_DATA"
+        raise RefusedSetting(told) from error
+
+
+def _refused(arguments: list[str], error: Exception, detail: str) -> int:
+    """Tell why it does not start, as every command of `tupli` does where JSON is asked for; the exit code."""
+    if "json" in arguments:  # the value of --log-format; nothing else has it
+        document = {"type": type(error).__name__, "detail": detail, "problem": None}
+        sys.stderr.write(json.dumps({"error": document}) + "\n")
+    else:
+        sys.stderr.write(f"tupli up: {detail}\n")
+    return 2
 
 
 def _bound(settings: Settings) -> socket.socket:

@@ -35,6 +35,14 @@ def test_a_function_replaces_a_filter_and_the_other_way_round() -> None:
     assert made.with_tuple_filter(F("reward") > 0)._query.tuple_predicate is None
 
 
+def test_a_dataset_is_no_sequence_and_says_what_is() -> None:
+    with pytest.raises(TypeError, match=r"iter_episodes\(\).*batches\(\)"):
+        dataset("bench")[0]
+    with pytest.raises(TypeError, match=r"iter_episodes\(\)"):
+        iter(dataset("bench")).__next__()
+    assert bool(dataset("bench"))
+
+
 def test_names_of_benchmarks() -> None:
     assert dataset(ID)._query.request(())["benchmark_filter"] == {"type": "EQ", "key": "id", "value": ID}
     named = dataset("cartpole")._query.request(())["benchmark_filter"]

@@ -218,6 +218,7 @@ def test_what_means_nothing_is_refused_with_its_place(make: Any, place: str, wor
         (np.str_("a"), "a"),
         (uuid.UUID(int=1), str(uuid.UUID(int=1))),
         (dt.datetime(2026, 1, 2, tzinfo=dt.UTC), "2026-01-02T00:00:00+00:00"),
+        (dt.date(2026, 1, 2), "2026-01-02"),
     ],
 )
 def test_operands_become_plain_values(value: Any, plain: Any) -> None:
