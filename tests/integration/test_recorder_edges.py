@@ -91,46 +91,6 @@ def test_actions_changed_in_place_and_infos_used_again(setup: Setup) -> None:
     assert [info["count"] for info in run.infos] == list(range(1, 21))
 
 
-class Masked(Line):
-    """Observes masked arrays from the step `since` on."""
-
-    def __init__(self, since: int) -> None:
-        super().__init__(lambda count: masked(count) if count >= since else None, ends_at=4)
-        self.since = since
-
-    def reset(self, **_: Any) -> Any:
-        observation, info = super().reset()
-        return (masked(0) if self.since == 0 else observation), info
-
-
-def masked(count: int) -> Any:
-    return np.ma.MaskedArray(np.full(2, count, np.float32), mask=np.array([False, count % 2 == 1]))
-
-
-def test_masks_of_observations_are_kept(setup: Setup) -> None:
-    with setup.record(Masked(since=0)) as env:
-        env.reset()
-        for _ in range(4):
-            env.step(ACT)
-    (run,) = setup.runs()
-    assert [np.ma.getmaskarray(seen).tolist() for seen in run.observations] == [
-        [False, count % 2 == 1] for count in range(5)
-    ]
-    assert [seen.data.tolist() for seen in run.observations] == [[count, count] for count in range(5)]
-
-
-def test_a_mask_that_comes_where_none_was_is_told_and_not_dropped(setup: Setup) -> None:
-    with telling() as told, setup.record(Masked(since=3)) as env:
-        env.reset()
-        for _ in range(4):
-            env.step(ACT)
-    (run,) = setup.runs()
-    assert [len(run.actions), len(run.observations)] == [3, 3]
-    assert run.end is not None
-    assert (run.end.aborted, run.end.has_final) == (True, False)
-    assert any("masked" in message for message in told)
-
-
 def test_reset_midway_aborts_and_touches_no_neighbour(setup: Setup) -> None:
     with setup.record() as env:
         for steps in (3, 0, 2):
