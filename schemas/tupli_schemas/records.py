@@ -101,9 +101,8 @@ class Record:
             envelope = _envelope_of(value[_LENGTH.size : _LENGTH.size + size])
             return Record(position, key, envelope, value[_LENGTH.size + size :])
         except (struct.error, orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-            raise EventError(
-                f"not a log record ({type(error).__name__})", place=f"offset {position.offset}"
-            ) from error
+            why = "it is too short" if isinstance(error, struct.error) else type(error).__name__
+            raise EventError(f"not a log record ({why})", place=f"offset {position.offset}") from error
 
     @staticmethod
     def read(position: Position, key: bytes, value: bytes) -> "Record":

@@ -24,6 +24,7 @@ from support.ingest_streams import LAYOUT, OTHER_SUBJECT
 from tupli import TupliAPIClient
 from tupli_ingest.adapters.clickhouse_client import ClickHouseClient
 from tupli_ingest.adapters.generations import Generations
+from tupli_ingest.adapters.kafka_log import MAX_REQUEST_BYTES
 from tupli_ingest.adapters.kafka_topics import partitioner
 from tupli_schemas.direct import Sealed
 from tupli_schemas.events import DIRECT_TOPIC, Event
@@ -81,6 +82,9 @@ def test_a_killed_recorders_steps_are_delivered_by_a_flush(inside: Inside, tmp_p
     inside.grown.assert_as_the_log_says()
 
 
+_FULL = MAX_REQUEST_BYTES - 1_000
+
+
 def elsewhere(key: bytes) -> int:
     return (partitioner(PARTITIONS)(key) + 1) % PARTITIONS
 
@@ -105,6 +109,8 @@ def poison(inside: Inside, good: Sequence[Event]) -> dict[str, list[Sent]]:
             (key, b"TDR1", None),
             (None, b"junk", 0),
             (key, None, None),
+            (bytes(_FULL), b"", 1),  # as much as the topic takes: no letter has room for it
+            (key, bytes(_FULL), None),
         ],
         "grant_refused": [
             (key, expired, None),

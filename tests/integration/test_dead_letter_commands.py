@@ -145,7 +145,8 @@ def test_bad_questions_are_refused(server: ServerProcess, run: Run) -> None:
         ({"indexes": ["x"]}, 422),
         ({"indexes": list(range(1001))}, 422),
         ({"code": "x", "subject": "me"}, 422),
-        ({"code": "none"}, 200),
+        ({"code": "none"}, 400),
+        ({"code": "undecodable"}, 200),
     ):
         answer = httpx.post(f"{server.url}/ingest/v1/dead-letters/replay", json=body, trust_env=False)
         assert answer.status_code == status, body
@@ -154,4 +155,7 @@ def test_bad_questions_are_refused(server: ServerProcess, run: Run) -> None:
     assert run("replay", "7")[0] == 1
     assert run("replay")[0] == 1
     assert run("replay", "1", "--code", "x")[0] == 1
-    assert run("replay", "--code", "none")[0] == 0
+    assert run("replay", "--code", "undecodable")[0] == 0
+    code, _, err = run("replay", "--code", "undecodabel")
+    assert code == 1
+    assert "too_many_gaps, undecodable" in err

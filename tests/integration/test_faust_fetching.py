@@ -29,12 +29,13 @@ def kafka() -> KafkaConnection:
     return connection
 
 
-async def send(kafka: KafkaConnection, records: int = RECORDS, size: int = 4) -> None:
+async def send(
+    kafka: KafkaConnection, records: int = RECORDS, size: int = 4, *, as_keys: bool = False
+) -> None:
     async with AIOKafkaProducer(bootstrap_servers=kafka.brokers) as producer:
         for number in range(records):
-            await producer.send(
-                kafka.named(EPISODES_TOPIC), bytes(size), key=bytes(16), partition=number % PARTITIONS
-            )
+            key, value = (bytes(size), b"") if as_keys else (bytes(16), bytes(size))
+            await producer.send(kafka.named(EPISODES_TOPIC), value, key=key, partition=number % PARTITIONS)
 
 
 class Gate:
@@ -77,14 +78,15 @@ def test_a_full_buffer_leaves_no_partition_out(kafka: KafkaConnection) -> None:
     assert ended == []
 
 
-def test_no_more_bytes_are_held_than_said(kafka: KafkaConnection) -> None:
+@pytest.mark.parametrize("as_keys", [False, True], ids=["values", "keys"])
+def test_no_more_bytes_are_held_than_said(kafka: KafkaConnection, *, as_keys: bool) -> None:
     """Buffers are bounded by count, and records may be large."""
     gate, ended = Gate(), list[str]()
     large, count, limit = 100_000, 400, 2_000_000
     at_once = 16
 
     async def run() -> None:
-        await send(kafka, count, large)
+        await send(kafka, count, large, as_keys=as_keys)
         limits = GroupLimits(records=at_once, held_bytes=limit)
         first = cast("Any", FaustEngine(kafka, "g1", gate.put, limits=limits, on_end=ended.append))
         second = cast("Any", FaustEngine(kafka, "g1", gate.put, limits=limits, on_end=ended.append))

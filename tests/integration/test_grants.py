@@ -2,7 +2,9 @@
 
 import json
 import stat
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from support.direct_records import (
 from support.ingest_streams import BENCHMARK, STREAM
 from tupli_ingest.__main__ import main
 from tupli_ingest.adapters.grant_issuing import GrantOrder, new_key, retire_key, signed_grant, write_grant
-from tupli_ingest.adapters.grant_keys import MAX_LIFETIME_S, GrantKeys, KeyFileError
+from tupli_ingest.adapters.grant_keys import MAX_LIFETIME_S, GrantKeys, KeyFileError, read_keys
 from tupli_ingest.core.direct import DirectDecoder
 from tupli_ingest.core.errors import GrantRefused
 from tupli_schemas.direct import CLOCK_LEEWAY_S, GRANT_TYPE, MAX_GRANT_BYTES, Sealed
@@ -184,6 +186,44 @@ def test_a_private_key_is_not_written_where_the_public_ones_are(tmp_path: Path) 
     assert not (tmp_path / "one.json").exists()
 
 
+def test_keys_that_are_made_and_ended_at_once_are_all_in_the_set(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    gate = threading.Barrier(6)
+
+    def make(number: int) -> str:
+        gate.wait(30)
+        if number:
+            return new_key(tmp_path / f"private-{number}.json", deployment.keys, issuer="i")
+        retire_key(deployment.keys, deployment.kid, NOW_S, revoke=True)
+        return deployment.kid
+
+    with ThreadPoolExecutor(6) as threads:
+        made = set(threads.map(make, range(6)))
+    keys = {key["kid"]: key for key in json.loads(deployment.keys.read_bytes())["keys"]}
+    assert keys.keys() == made
+    assert keys[deployment.kid]["revoked_at"] == NOW_S
+
+
+@pytest.mark.parametrize("missing", ["keys", "private"])
+def test_without_a_folder_no_key_is_made(tmp_path: Path, missing: str) -> None:
+    paths = {name: tmp_path / f"{name}.json" for name in ("keys", "private")}
+    paths[missing] = tmp_path / "none" / "file.json"
+    with pytest.raises(KeyFileError, match=r"folder .*none"):
+        new_key(paths["private"], paths["keys"], issuer="i")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_that_could_not_be_kept_signs_nothing(tmp_path: Path) -> None:
+    """The set is written first: whoever asks again gets another key."""
+    private, keys = tmp_path / ("p" * 250 + ".json"), tmp_path / "keys.json"  # its temporary name is too long
+    with pytest.raises(OSError, match="File name too long"):
+        new_key(private, keys, issuer="i")
+    assert not private.exists()
+    kid = new_key(tmp_path / "private.json", keys, issuer="i")
+    assert kid in read_keys(keys)
+
+
 def test_a_grant_takes_the_place_of_a_grant_and_of_no_keys(deployment: Deployment, tmp_path: Path) -> None:
     order = GrantOrder(subject=LOCAL_SUBJECT, benchmark=BENCHMARK)
     grant = tmp_path / "grant.json"
@@ -336,7 +376,7 @@ def test_the_commands_make_what_the_rest_reads(tmp_path: Path, capsys: pytest.Ca
     ("flag", "value", "told"),
     [
         *(("--hours", hours, "is no time") for hours in ("nan", "inf", "-1", "1e999", "soon")),
-        *(("--hours", hours, "at most 744 hours") for hours in ("0", "1e-9", "745", "1e308")),
+        *(("--hours", hours, "a second to 744 hours") for hours in ("0", "1e-9", "745", "1e308")),
         ("--subject", "ada", "is not an id"),
         ("--benchmark", id_text(bytes(16)), "is not an id"),
         ("--benchmark", "{" + id_text(BENCHMARK) + "}", "is not an id"),

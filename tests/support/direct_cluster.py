@@ -18,6 +18,7 @@ from support.cluster import Cluster, cluster
 from support.direct_records import Deployment, Signer
 from support.ingest_sender import create_benchmark
 from support.ingest_streams import BENCHMARK
+from tupli_ingest.adapters.kafka_log import MAX_REQUEST_BYTES
 from tupli_schemas.events import DIRECT_TOPIC
 from tupli_schemas.ids import id_text
 
@@ -57,7 +58,7 @@ class Inside:
         """Keys, values and partitions, by a producer of nobody's."""
 
         async def send() -> None:
-            producer = AIOKafkaProducer(**self.grown.kafka.options())
+            producer = AIOKafkaProducer(max_request_size=MAX_REQUEST_BYTES, **self.grown.kafka.options())
             await producer.start()
             for key, value, partition in sent:
                 topic = self.grown.kafka.named(DIRECT_TOPIC)

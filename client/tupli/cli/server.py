@@ -56,6 +56,8 @@ ADMIN_COMMANDS = ("create-topics", "migrate", "grant-key", "grant")
 def admin(
     command: Annotated[str, typer.Argument(help=f"One of {', '.join(ADMIN_COMMANDS)}.")],
     options: Annotated[list[str] | None, typer.Argument(help="Its options, behind `--`.")] = None,
+    *,
+    as_json: JsonFlag = False,
 ) -> None:
     """Prepare a deployment over Kafka and ClickHouse: `create-topics` makes its topics, `migrate` its tables.
 
@@ -69,7 +71,8 @@ def admin(
             "the services are not installed; install them with: pip install 'tupli[server,kafka]'"
         )
     sys.stdout.flush()
-    arguments = [sys.executable, "-m", "tupli_ingest", command, *(options or ())]
+    form = ["--json"] if as_json else []
+    arguments = [sys.executable, "-m", "tupli_ingest", *form, command, *(options or ())]
     os.execv(sys.executable, arguments)  # noqa: S606 -- it takes over this process, with its exit code
 
 

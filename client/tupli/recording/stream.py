@@ -488,7 +488,9 @@ def check_cells(cells: Iterable[Any]) -> int:
     """
     size = sum(len(cell) for cell in cells if isinstance(cell, bytes))
     if size > MAX_CELL_BYTES:
-        raise SchemaMismatch(f"a value of {size} bytes, of at most {MAX_CELL_BYTES}")
+        raise SchemaMismatch(
+            f"a value that takes {size} bytes as it is written down, of at most {MAX_CELL_BYTES}"
+        )
     return size
 
 

@@ -8,9 +8,10 @@ from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from tupli.errors import InvalidInput
+from tupli_schemas.addresses import brokers_of
+from tupli_schemas.errors import ContractError
 
 SCHEME: Final = "kafka"
-_BROKER: Final = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}")
 _PREFIX: Final = re.compile(r"[A-Za-z0-9._-]{0,64}")
 
 
@@ -39,12 +40,15 @@ class KafkaAddress:
         """
         env = os.environ if environment is None else environment
         parts = urlsplit(text)
-        brokers = tuple(parts.netloc.split(","))
         given = parse_qsl(parts.query, keep_blank_values=True)
         told = f"{text!r} is not kafka://host:port[,host:port][?topic_prefix=...]"
         if parts.scheme != SCHEME or parts.path not in ("", "/") or parts.fragment:
             raise InvalidInput(told, place="transport")
-        if not all(_BROKER.fullmatch(broker) for broker in brokers) or len(given) > 1:
+        try:
+            brokers = brokers_of(parts.netloc)
+        except ContractError as error:
+            raise InvalidInput(f"{told}: {error.reason}", place="transport") from error
+        if len(given) > 1:
             raise InvalidInput(told, place="transport")
         if given and given[0][0] != "topic_prefix":
             raise InvalidInput(told, place="transport")

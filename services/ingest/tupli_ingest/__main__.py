@@ -36,6 +36,7 @@ from tupli_ingest.serving import bound, serve, serving, stop_on_signals
 from tupli_ingest.settings import IngestSettings
 from tupli_ingest.variables import tell_unknown_variables
 from tupli_ingest.waiting import once_answered
+from tupli_schemas.addresses import port
 from tupli_schemas.errors import ContractError
 from tupli_schemas.ids import LOCAL_SUBJECT, id_text, parse_id
 from tupli_schemas.variables import wrong_variables
@@ -54,24 +55,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tell_unknown_variables(os.environ, READ, elsewhere=("TUPLI_QUERY_",))
         return int(given.run(given, settings))
     except ValidationError as error:
-        sys.stderr.write(f"tupli_ingest {given.command}: {wrong_variables(error, READ)}\n")
-        return 2
+        return _refused(given, error, wrong_variables(error, READ))
     except (IngestError, ContractError, OSError) as error:
-        sys.stderr.write(f"tupli_ingest {given.command}: {error}\n")
-        return 2
+        return _refused(given, error, str(error))
+
+
+def _refused(given: argparse.Namespace, error: Exception, detail: str) -> int:
+    """Tell why it does not run; the exit code."""
+    if given.json:
+        document = {"type": type(error).__name__, "detail": detail, "problem": None}
+        sys.stderr.write(json.dumps({"error": document}) + "\n")
+    else:
+        sys.stderr.write(f"tupli_ingest {given.command}: {detail}\n")
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("tupli_ingest", description="The processes of a Tupli deployment.")
+    parser.add_argument(
+        "--json", action="store_true", help="tell also what goes wrong as JSON; answers always are"
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     gateway = commands.add_parser("gateway", help="take events and commands over HTTP")
     gateway.add_argument("--host", default="127.0.0.1")
-    gateway.add_argument("--port", type=int, default=8081)
+    gateway.add_argument("--port", type=port, default=8081)
     gateway.set_defaults(run=_gateway)
     worker = commands.add_parser("worker", help="assemble episodes into the store")
     worker.add_argument("--host", default="127.0.0.1")
     worker.add_argument(
-        "--port", type=int, help="serve /livez, /readyz and /metrics there (0: a free one); left out: nothing"
+        "--port",
+        type=port,
+        help="serve /livez, /readyz and /metrics there (0: a free one); left out: nothing",
     )
     worker.set_defaults(run=_worker)
     topics = commands.add_parser("create-topics", help="make the topics that are missing")
@@ -134,7 +148,7 @@ def _id(text: str) -> bytes:
 def _grant_hours(text: str) -> float:
     hours = _seconds(text)
     if not 1 <= hours * 3_600 <= MAX_LIFETIME_S:
-        raise argparse.ArgumentTypeError(f"a grant holds for at most {MAX_LIFETIME_S // 3_600} hours")
+        raise argparse.ArgumentTypeError(f"a grant holds for a second to {MAX_LIFETIME_S // 3_600} hours")
     return hours
 
 

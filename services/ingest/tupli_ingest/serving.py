@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from types import FrameType
 from typing import Any, Final
 
 import structlog
@@ -16,10 +17,18 @@ ASIDE_STOP_SECONDS: Final = 0.5
 
 
 def stop_on_signals() -> asyncio.Event:
-    """Set by SIGTERM and Ctrl-C, on the running loop."""
-    stop = asyncio.Event()
+    """Set by SIGTERM and Ctrl-C, on the running loop. Behind it, while the process finishes, they say nothing new.
+
+    A handler of the loop's would end with the loop, and a second signal would end the process then as if it had failed.
+    """
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(stop.set)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        signal.signal(number, end)
     return stop
 
 

@@ -1,9 +1,9 @@
 """Settings of the ingest service, from `TUPLI_INGEST_*` variables; every figure has its unit in its name."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -29,6 +29,13 @@ class IngestSettings(BaseSettings):
         default=None,
         description="keys that verify recording grants; without it such records are dead letters",
     )
+
+    @field_validator("grant_keys", mode="before")
+    @classmethod
+    def _is_a_file(cls, given: Any) -> Any:
+        if given == "":
+            raise ValueError("is empty: leave it out, or name a file")
+        return given
 
     # The log
     log_queue_bytes: int = Field(default=128 * 1024 * 1024, gt=0)

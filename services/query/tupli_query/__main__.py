@@ -15,6 +15,7 @@ from tupli_query.adapters.clickhouse_reader import ClickHouseConnection
 from tupli_query.app import build_over_http
 from tupli_query.logs import configure_logging
 from tupli_query.settings import QuerySettings
+from tupli_schemas.addresses import port
 from tupli_schemas.variables import unknown_variables, variables_of, wrong_variables
 
 STOP_SECONDS: Final = 10
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until it is asked to end; 0 then, 2 for what cannot start, with the reason on stderr."""
     parser = argparse.ArgumentParser("tupli_query", description="The query service of a Tupli deployment.")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8082)
+    parser.add_argument("--port", type=port, default=8082)
     given = parser.parse_args(arguments)
     try:
         settings = QuerySettings()

@@ -29,6 +29,7 @@ from tupli_ingest.variables import tell_unknown_variables
 from tupli_query.adapters.clickhouse_reader import ClickHouseConnection as ReaderConnection
 from tupli_query.app import QueryParts, build_over_http
 from tupli_query.settings import QuerySettings
+from tupli_schemas.addresses import port
 from tupli_schemas.variables import wrong_variables
 from tupli_standalone.edge import Edge
 from tupli_standalone.guard import LOOPBACK_NAMES, LoopbackGuard
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "tupli_standalone.front", description="Gateway and query service in one."
     )
     parser.add_argument("--host", default="127.0.0.1", choices=sorted(LOOPBACK_NAMES))
-    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--port", type=port, default=8080)
     given = parser.parse_args(arguments)
     try:
         settings = IngestSettings()

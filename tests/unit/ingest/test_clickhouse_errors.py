@@ -1,5 +1,8 @@
 """What ClickHouse says is told in our words: what to do where waiting does not help, and nothing of the engine's text."""
 
+import socket
+import ssl
+
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
@@ -36,3 +39,34 @@ def test_what_to_do_is_told_with_the_code(code: int, words: list[str]) -> None:
 
 def test_a_server_that_is_not_there_has_no_code() -> None:
     assert told(OperationalError(SECRET)) == "the store does not answer (OperationalError)"
+
+
+class Retried(Exception):
+    """As urllib3 has it: the reason is a member."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(SECRET)
+        self.reason = reason
+
+
+def caused(error: Exception, by: Exception) -> Exception:
+    error.__cause__ = by
+    return error
+
+
+@pytest.mark.parametrize(
+    ("cause", "reason"),
+    [
+        (ConnectionRefusedError(111, "Connection refused"), "Connection refused"),
+        (
+            Retried(caused(RuntimeError(SECRET), socket.gaierror(-2, "Name or service not known"))),
+            "Name or service",
+        ),
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), "TLS: "),
+        (Retried(RuntimeError(SECRET)), "RuntimeError"),
+    ],
+)
+def test_the_reason_at_the_bottom_is_told(cause: Exception, reason: str) -> None:
+    said = told(caused(OperationalError(SECRET), cause))
+    assert said.startswith(f"the store does not answer ({reason}")
+    assert SECRET not in said

@@ -9,6 +9,8 @@ from tupli_ingest.adapters.fetch_room import Room
 @dataclass
 class Fetched:
     value: bytes | None
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 def test_what_is_held_counts() -> None:
@@ -20,6 +22,12 @@ def test_what_is_held_counts() -> None:
     assert (room.held, room.is_full) == (6, False)
     del second
     assert room.held == 0
+
+
+def test_keys_and_headers_count_as_values_do() -> None:
+    room = Room(100)
+    held = room.take(Fetched(bytes(1), bytes(20), (("é", bytes(3)), ("name", None))))
+    assert (room.held, held.size) == (30, 30)
 
 
 def test_a_record_without_a_value_takes_no_room() -> None:

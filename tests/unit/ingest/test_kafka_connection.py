@@ -18,6 +18,11 @@ SCRAM: dict[str, Any] = {"sasl_mechanism": "SCRAM-SHA-512", "sasl_username": "u"
     ("given", "told"),
     [
         ({"brokers": ""}, "brokers"),
+        ({"brokers": ",,"}, "is host:port"),
+        ({"brokers": "kafka://a:1"}, "is host:port"),
+        ({"brokers": "a:abc"}, "is host:port"),
+        ({"brokers": "a:1,b:99999"}, "from 1 to 65535"),
+        ({"brokers": "a"}, "is host:port"),
         ({"security_protocol": "SASL_SSL"}, "do not go together"),
         (SCRAM, "do not go together"),
         (
@@ -42,6 +47,10 @@ def test_without_security_nothing_is_sent_along() -> None:
     assert options["bootstrap_servers"] == ["a:1", "b:2"]
     assert options["security_protocol"] == "PLAINTEXT"
     assert {options[name] for name in ("ssl_context", "sasl_plain_username", "sasl_plain_password")} == {None}
+
+
+def test_brokers_may_have_spaces_between_them_and_addresses_of_ipv6() -> None:
+    assert KafkaConnection(brokers="a:1, [::1]:9092").options()["bootstrap_servers"] == ["a:1", "[::1]:9092"]
 
 
 def test_credentials_reach_the_driver_and_no_text_of_the_settings() -> None:

@@ -138,7 +138,7 @@ def test_a_block_s_figures_are_those_of_what_was_delivered() -> None:
     some = records()
     for at, record in enumerate(some):
         writer.put(1, [record], lambda at=at: told.append(at))  # type: ignore[misc]  # the default is the type
-    assert writer.waiting_bytes == sum(len(record.payload) for record in some)
+    assert writer.waiting_bytes == sum(len(record.key) + len(record.payload) for record in some)
     writer.round()
     (block,) = writer.kept.blocks
     assert (block.records, block.rows, block.fold_s, block.write_s) == (len(some), ROWS, 1.0, 1.0)

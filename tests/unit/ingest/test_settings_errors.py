@@ -14,5 +14,9 @@ def test_no_password_is_in_an_error() -> None:
         KafkaConnection(brokers="k:1", security_protocol="SASL_SSL", sasl_password=SECRET)  # type: ignore[arg-type]  # as the environment gives it
     with pytest.raises(ValidationError) as clickhouse:
         ClickHouseConnection(host="", password=SECRET)  # type: ignore[arg-type]  # as above
-    for error in (kafka, clickhouse):
+    with pytest.raises(ValidationError) as brokers:
+        KafkaConnection(brokers=f"kafka://me:{SECRET}@k:1")
+    with pytest.raises(ValidationError) as host:
+        ClickHouseConnection(host=f"http://me:{SECRET}@c")
+    for error in (kafka, clickhouse, brokers, host):
         assert SECRET not in str(error.value)

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 import clickhouse_connect
 import pyarrow as pa
 from clickhouse_connect.driver import httputil
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tupli_ingest.adapters.clickhouse_cluster import cluster_settings, on_cluster
@@ -21,6 +21,8 @@ from tupli_schemas.tables import FINAL_SETTINGS, INSERT_SETTINGS
 
 HALVED_BYTES: Final = 8 * 1024 * 1024
 """An insert from this size on goes in two parts at once: a server reads, sorts and syncs each on a thread of its own."""
+CONNECTIONS: Final = 32
+"""So many are kept for who asks next; as many threads as there are may ask at once."""
 _READ_SETTINGS: Final = READ_SETTINGS | {"output_format_arrow_compression_method": "none"}
 
 
@@ -31,7 +33,7 @@ class ClickHouseConnection(BaseSettings):
         env_prefix="TUPLI_CLICKHOUSE_", extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
-    host: str = Field(min_length=1)
+    host: str = Field(description="a name or an address", min_length=1)
     port: int = Field(default=8123, gt=0, lt=65_536)
     secure: bool = False
     ca_file: Path | None = Field(default=None, description="certificates that sign the server's")
@@ -59,6 +61,13 @@ class ClickHouseConnection(BaseSettings):
             require_files(files, lambda: ssl.create_default_context(cafile=made.ca_file))
         return made
 
+    @field_validator("host")
+    @classmethod
+    def _is_a_host(cls, text: str) -> str:
+        if "/" in text or any(map(str.isspace, text)):
+            raise ValueError("is a name or an address: TUPLI_CLICKHOUSE_SECURE and _PORT say the rest")
+        return text
+
     def options(self) -> dict[str, Any]:
         """What clickhouse-connect takes; each client has connections of its own, and no session."""
         return {
@@ -73,7 +82,7 @@ class ClickHouseConnection(BaseSettings):
             "compress": False,
             "query_retries": 0,
             "autogenerate_session_id": False,  # a session takes one statement at a time
-            "pool_mgr": None if self.secure else httputil.get_pool_manager(),
+            "pool_mgr": None if self.secure else httputil.get_pool_manager(maxsize=CONNECTIONS),
             "settings": cluster_settings(self.answer_timeout_s) if self.cluster else {},
         }
 

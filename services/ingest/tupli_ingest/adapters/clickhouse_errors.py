@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import ssl
 from collections.abc import Iterator
 from typing import Final
 
@@ -59,11 +60,26 @@ def translated() -> Iterator[None]:
     except (OSError, pa.ArrowException, RuntimeError) as error:
         if getattr(error, "errno", None) == errno.ENOSPC:
             raise StoreFull("the store's file system is full") from error
-        raise StoreUnavailable(f"the store does not answer ({type(error).__name__})") from error
+        raise StoreUnavailable(f"the store does not answer ({_reason(error)})") from error
 
 
 def _told(error: ClickHouseError, code: int | None) -> str:
     """Why the store cannot be used, and what to do where waiting does not help; nothing of the engine's text."""
     if code is None:  # the driver found no server, or one that does not speak for itself
-        return f"the store does not answer ({type(error).__name__})"
+        return f"the store does not answer ({_reason(error)})"
     return _WITH_A_WAY_OUT.get(code, "the store does not answer (code {})").format(code)
+
+
+def _reason(error: BaseException) -> str:
+    """What the operating system, TLS or HTTP says at the bottom of an error; else the error's kind."""
+    found: BaseException | None = error
+    deepest = error
+    while found is not None:
+        deepest = found
+        if isinstance(found, ssl.SSLError):
+            return f"TLS: {str(getattr(found, 'reason', '') or 'failed').replace('_', ' ').lower()}"
+        if isinstance(found, OSError) and found.strerror:
+            return found.strerror
+        inner = getattr(found, "reason", None)  # urllib3's
+        found = inner if isinstance(inner, BaseException) else found.__cause__ or found.__context__
+    return type(deepest).__name__

@@ -30,7 +30,7 @@ class Message(ConsumerMessage):
     def hand_over(self) -> Held:
         """What the consumer gave. A message is kept until it is acknowledged, but without bytes."""
         held: Held = self.found
-        self.found = self.value = None
+        self.found = self.value = self.key = self.headers = None
         return held
 
 

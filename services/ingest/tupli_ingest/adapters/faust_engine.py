@@ -28,6 +28,7 @@ from tupli_ingest.adapters.kafka_log import LOG_GENERATION
 from tupli_ingest.adapters.kafka_reader import group_id, record_of
 from tupli_ingest.core.errors import Stopped
 from tupli_ingest.core.tracing import MAX_LINKS, TRACEPARENT
+from tupli_schemas.addresses import brokers_of
 from tupli_schemas.direct import stored_partition
 from tupli_schemas.events import EPISODES_TOPIC, STREAM_TOPICS
 from tupli_schemas.records import Record
@@ -150,7 +151,7 @@ class FaustEngine:
         app = App(
             group_id(connection, group, EPISODES_TOPIC),
             self._room,
-            broker=[f"kafka://{broker}" for broker in connection.brokers.split(",")],
+            broker=[f"kafka://{broker}" for broker in brokers_of(connection.brokers)],
             broker_credentials=_credentials(connection),
             # Who joins a group is answered when the others have; Faust refuses to wait for less than a session.
             broker_request_timeout=max(connection.request_timeout_ms / 1_000, limits.session_s),
@@ -258,7 +259,7 @@ def _puts(events: Sequence[Any], most_bytes: int) -> list[tuple[int, list[Messag
     puts: list[tuple[int, list[Message]]] = []
     size = 0
     for event in events:
-        message, event.value = event.message, None
+        message, event.key, event.value, event.headers = event.message, None, None, None
         if not puts or puts[-1][0] != message.generation_id or size >= most_bytes:
             puts.append((message.generation_id, []))
             size = 0

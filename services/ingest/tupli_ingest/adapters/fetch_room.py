@@ -4,6 +4,12 @@ from collections import deque
 from typing import Any
 
 
+def size_of(record: Any) -> int:
+    """Bytes that a record of aiokafka holds: whoever may write to a topic may put them into keys and headers as well."""
+    headers = sum(len(name.encode()) + len(value or b"") for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers
+
+
 class Room:
     """Counts the bytes of records that were fetched and that nobody has taken over, up to `limit`."""
 
@@ -14,7 +20,7 @@ class Room:
 
     def take(self, record: Any) -> "Held":
         """A record that counts for as long as it is held."""
-        size = len(record.value or b"")
+        size = size_of(record)
         self._held += size
         return Held(record, size, self._given_back)
 

@@ -5,9 +5,11 @@ A signing key is a file that only its owner can read; what verifies it is in the
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,20 +38,24 @@ def new_key(private: Path, public: Path, *, issuer: str) -> str:
     """Make a signing key, and add what verifies it to the set of keys; gives its id, the thumbprint of RFC 7638.
 
     Raises:
-        KeyFileError: There is a file in the place of the private key, it is the set itself, or the set is damaged.
+        KeyFileError: There is a file in the place of the private key, it is the set itself, the set is damaged, or a
+            folder does not exist.
     """
-    if private.exists():
-        raise KeyFileError(f"{private} is there already")
     if private.resolve() == public.resolve():
         raise KeyFileError("the private key and the set of public keys are two files")
-    keys = _read_set(public)
+    if not private.parent.is_dir():
+        raise KeyFileError(f"the folder {private.parent} does not exist")
     key = ECKey.generate_key(CURVE)
     while key.thumbprint().startswith("-"):  # a command would take the id for an option
         key = ECKey.generate_key(CURVE)
     named = {"kid": key.thumbprint(), "iss": issuer}
-    _write(private, _json(key.as_dict(private=True) | named))
     verifying = key.as_dict(private=False) | named | {"use": "sig", "alg": ALGORITHM}
-    _write(public, _json({"keys": [*keys, verifying]}), mode=0o644)
+    with _changing(public):
+        if private.exists():
+            raise KeyFileError(f"{private} is there already")
+        # The set first: a key that nobody has signs nothing, one that no worker knows signs what nobody believes.
+        _write(public, _json({"keys": [*_read_set(public), verifying]}), mode=0o644)
+        _write(private, _json(key.as_dict(private=True) | named))
     return str(named["kid"])
 
 
@@ -61,12 +67,13 @@ def retire_key(public: Path, kid: str, now_s: int, *, revoke: bool = False) -> N
     Raises:
         KeyFileError: The set has no such key.
     """
-    keys = _read_set(public)
-    found = [key for key in keys if key.get("kid") == kid]
-    if not found:
-        raise KeyFileError(f"{public} has no key {kid}")
-    found[0].setdefault("revoked_at" if revoke else "retired_at", now_s)  # what was judged by it stays so
-    _write(public, _json({"keys": keys}), mode=0o644)
+    with _changing(public):
+        keys = _read_set(public)
+        found = [key for key in keys if key.get("kid") == kid]
+        if not found:
+            raise KeyFileError(f"{public} has no key {kid}")
+        found[0].setdefault("revoked_at" if revoke else "retired_at", now_s)  # what was judged by it stays so
+        _write(public, _json({"keys": keys}), mode=0o644)
 
 
 def write_grant(signing: Path, order: GrantOrder, path: Path, now_s: int) -> dict[str, Any]:
@@ -134,6 +141,26 @@ def _signing_key(path: Path) -> tuple[ECKey, str, str]:
     if key.curve_name != CURVE:
         raise KeyFileError(f"{path} is no key of {CURVE}; {made}")
     return key, private["iss"], private["kid"]
+
+
+@contextlib.contextmanager
+def _changing(public: Path) -> Iterator[None]:
+    """Within, no other command changes a set of keys of this folder.
+
+    Raises:
+        KeyFileError: There is no such folder.
+    """
+    try:
+        folder = os.open(public.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise KeyFileError(
+            f"the folder {public.parent} of the set cannot be used ({error.strerror})"
+        ) from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _read_set(path: Path) -> list[dict[str, Any]]:

@@ -80,7 +80,10 @@ class GrantKeys:
         self._path = path
         self._log = structlog.get_logger("tupli_ingest.grant_keys")
         self._seen = _version_of(path)
-        self._keys = {} if path is None else read_keys(path)
+        try:
+            self._keys = {} if path is None else read_keys(path)
+        except KeyFileError as error:
+            raise KeyFileError(f"TUPLI_INGEST_GRANT_KEYS: {error}") from error
         self._known: OrderedDict[bytes, _Verified | str] = OrderedDict()
 
     def _refresh(self) -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from aiokafka.abc import AbstractTokenProvider
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tupli_ingest.adapters.tls_files import require_files
+from tupli_schemas.addresses import brokers_of
+from tupli_schemas.errors import ContractError
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
@@ -27,7 +29,7 @@ class KafkaConnection(BaseSettings):
         env_prefix="TUPLI_KAFKA_", extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
-    brokers: str = Field(description="host:port, separated by commas", min_length=1)
+    brokers: str = Field(description="host:port, separated by commas")
     security_protocol: SecurityProtocol = "PLAINTEXT"
     ssl_cafile: Path | None = Field(default=None, description="certificates that sign the brokers'")
     ssl_certfile: Path | None = Field(default=None, description="our certificate, for mutual TLS")
@@ -42,6 +44,15 @@ class KafkaConnection(BaseSettings):
         default="", pattern=r"^[A-Za-z0-9._-]{0,64}$", description="before the names of topics and groups"
     )
     request_timeout_ms: int = Field(default=30_000, gt=0)
+
+    @field_validator("brokers")
+    @classmethod
+    def _are_brokers(cls, text: str) -> str:
+        try:
+            return ",".join(brokers_of(text))
+        except ContractError:
+            told = "is host:port[,host:port], each port from 1 to 65535"
+            raise ValueError(told) from None  # what it holds may be a secret in the wrong place
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
@@ -100,7 +111,7 @@ class KafkaConnection(BaseSettings):
         """
         password = self.sasl_password
         return {
-            "bootstrap_servers": self.brokers.split(","),
+            "bootstrap_servers": list(brokers_of(self.brokers)),
             "request_timeout_ms": self.request_timeout_ms,
             "security_protocol": self.security_protocol,
             "ssl_context": self.ssl_context(),

@@ -184,9 +184,7 @@ class DeadLetter:
         topic: Where the record stands.
         position: Its position there, as it is stored (`tupli_schemas.direct`).
         key: Its key.
-        code: A stable word for the reason (`undecodable`, `foreign_owner`, `layout_mismatch`,
-            `rows_refused`, `no_more_tables`; of records that went straight to Kafka also `no_grant`,
-            `grant_refused`, `bad_signature`, `not_direct`, `not_granted`, `invalid_event`).
+        code: A stable word for the reason, one of `CODES`.
         reason: What a person needs to know.
         payload: The record's payload, or empty when the log has it.
     """
@@ -199,6 +197,25 @@ class DeadLetter:
     payload: bytes = b""
 
 
+CODES: Final = frozenset(
+    {
+        "undecodable",
+        "foreign_owner",
+        "too_many_gaps",
+        "contradicting_start",
+        "layout_mismatch",
+        "rows_refused",
+        "no_more_tables",
+        # Of records that went straight to Kafka
+        "no_grant",
+        "grant_refused",
+        "bad_signature",
+        "not_direct",
+        "not_granted",
+        "invalid_event",
+    }
+)
+"""The codes of dead letters."""
 OUR_FAULT: Final = frozenset({"undecodable", "rows_refused"})
 """What cannot be a caller's doing, because the gateway has checked what it accepted. Only these have a limit."""
 
@@ -207,7 +224,10 @@ class DeadLetters(Protocol):
     """Where unprocessable records go."""
 
     def put(self, letters: Sequence[DeadLetter]) -> None:
-        """Keep the letters. After a crash one may come again: topic, position and code are its identity.
+        """Keep the letters.
+
+        After a crash, or from two processes, one may come again: topic, position and code are its identity, and it is
+        read once.
 
         Raises:
             TooManyDeadLetters: These would pass the limit; none was kept.

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tupli_ingest.core.errors import Unavailable
 from tupli_ingest.core.letter_text import describe
-from tupli_ingest.core.ports import EventLog, KeptLetter, KeptLetters
+from tupli_ingest.core.ports import CODES, EventLog, KeptLetter, KeptLetters
 from tupli_ingest.core.replaying import (
     SCAN_LETTERS,
     Batch,
@@ -68,6 +68,9 @@ def dead_letters_router(
     async def replay(wanted: Replay) -> Response:
         if bool(wanted.indexes) == bool(wanted.code):
             raise Refused(Problem("invalid_request", "Name either indexes or a code.", "indexes"))
+        if wanted.code and wanted.code not in CODES:
+            told = f"{wanted.code!r} is no code of dead letters: they are {', '.join(sorted(CODES))}."
+            raise Refused(Problem("invalid_request", told, "code"))
         return json_answer(await desk.replay(wanted))
 
     return router

@@ -94,7 +94,7 @@ class BlockWriter(Worker):
         """
         self._order.check(generation, records)
         items = [self._decode(record) for record in records]
-        size = sum(len(record.payload) for record in records)
+        size = sum(len(record.key) + len(record.payload) for record in records)
         with self._changed:
             self._changed.wait_for(lambda: self._has_room() or self._is_over())
             if self._is_over():
