@@ -21,9 +21,11 @@ from support.ingest_streams import (
     new_record,
     started,
 )
+from support.metrics import scrape
 from tupli_ingest.adapters.kafka_reader import ThreadLog
-from tupli_schemas.events import EPISODES_TOPIC, Event
-from tupli_schemas.ids import make_id
+from tupli_schemas.events import CATALOG_TOPIC, EPISODES_TOPIC, Event
+from tupli_schemas.ids import LOCAL_SUBJECT, make_id
+from tupli_schemas.records import Envelope, RawRecord
 from tupli_schemas.steps import Cell, Leaf, StepSchema
 
 WIDE = StepSchema(observation=(Leaf("", Cell("f8", (3,))),), action=(Leaf("", Cell("i8")),))
@@ -93,3 +95,29 @@ def test_letters_of_all_partitions_are_told_and_replayed(tmp_path: Path) -> None
         eventually(lambda: httpx.get(state, trust_env=False, timeout=30).json()["state"] == "done", 120)
         assert statuses(grown, generation) == ["terminated"] * 7
         assert len(grown.shown(generation)[WIDE.layout.table]) == 6 * 21
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+def test_what_all_processes_read_has_one_letter(tmp_path: Path) -> None:
+    with cluster(tmp_path) as grown:
+        gateways = [grown.gateway(), grown.gateway()]
+        create_benchmark(gateways[0])
+        processes = [*gateways, grown.server("worker")]
+        log = ThreadLog(grown.kafka)
+        envelope = Envelope(event="", version=0, subject=LOCAL_SUBJECT, received_at=0)
+        for number in range(10):
+            log.append_now(CATALOG_TOPIC, [RawRecord(bytes(16), envelope, b"junk %d" % number)])
+        records = log.end(CATALOG_TOPIC)
+        log.close()
+
+        def lag() -> float:
+            return sum(scrape(url).sum("tupli_lag_records", topic=CATALOG_TOPIC) for url in processes)
+
+        eventually(lambda: lag() == 0, 60)
+        assert records >= 10
+        for url in gateways:
+            letters = tupli(url, "list")["letters"]
+            assert [letter["topic"] for letter in letters] == [CATALOG_TOPIC] * 10
+            assert len({letter["position"]["offset"] for letter in letters}) == 10
+        assert sum(scrape(url).sum("tupli_dead_letters_total") for url in processes) == 10
