@@ -33,7 +33,7 @@ def warned(arguments: list[str], more: dict[str, str]) -> dict[str, str]:
     assert done.returncode == 2
     assert SECRET not in done.stderr
     lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
-    told = [line for line in lines if line["event"] == "unknown variable"]
+    told = [line for line in lines if line.get("event") == "unknown variable"]  # the last one is the error
     assert all(line["level"] == "warning" for line in told)
     return {line["variable"]: line["nearest"] for line in told}
 
