@@ -1,6 +1,7 @@
 """What users give as columns of an episode, taken by position: arrays of any library, lists, dicts and tuples."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
@@ -23,20 +24,18 @@ def column(values: Any, place: str) -> Any:
         return tuple(column(member, place) for member in values)
     if type(values) in (list, np.ndarray) or isinstance(values, np.ma.MaskedArray):
         return _dimensioned(values, place)
-    if hasattr(values, "__array__"):
-        return _dimensioned(_array(values, place), place)
     return rows(values, place)
 
 
 def rows(values: Any, place: str) -> Any:
-    """As `column`, where a row is a value of its own (a reward, an info, a flag): tuples and sets of rows are lists.
+    """As `column`, where a row is a value of its own (a reward, an info, a flag): a tuple of rows is a list.
 
     Raises:
-        InvalidInput: As `column`; a dict has no rows.
+        InvalidInput: As `column`; a dict has no rows, a set no order.
     """
-    if isinstance(values, str | bytes | Mapping):
+    if isinstance(values, str | bytes | Mapping | AbstractSet):
         raise InvalidInput(f"{type(values).__name__} where values of each step belong", place=place)
-    if type(values) is not list and hasattr(values, "__array__"):
+    if not isinstance(values, Sequence) and hasattr(values, "__array__"):
         return _dimensioned(_array(values, place), place)
     try:
         return list(values)

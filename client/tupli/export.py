@@ -181,9 +181,8 @@ def _text(value: Any) -> str:
 def _put(writer: Any, table: pa.Table) -> None:
     try:
         writer.write_table(table)
-    except (
-        pa.ArrowException
-    ) as error:  # such as seconds that Parquet, which has none, cannot hold as milliseconds
+    except pa.ArrowException as error:
+        # Such as seconds: Parquet has none, and may not hold them as milliseconds.
         raise InvalidInput(f"the file cannot hold a value: {error}", place="output") from error
 
 
@@ -259,9 +258,9 @@ class _GrowingArray:
             return
         with self._path.open("ab") as out:
             plain = np.ascontiguousarray(array)
-            out.write(
-                (plain.view("i8") if plain.dtype.kind in "mM" else plain).data
-            )  # times have no plain memory
+            if plain.dtype.kind in "mM":  # they have no plain memory
+                plain = plain.view("i8")
+            out.write(plain.data)
 
     def save(self, target: Any) -> None:
         if self._texts is not None:

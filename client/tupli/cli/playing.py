@@ -79,9 +79,8 @@ def _made(wanted: Wanted) -> Any:
         return gym.make_vec(wanted.env_id, num_envs=wanted.num_envs)
     except gym.error.Error as error:
         raise InvalidInput(str(error), place="ENV_ID") from error
-    except (
-        Exception
-    ) as error:  # an id names a module to import, and that and the environment are anybody's code
+    except Exception as error:
+        # An id names a module to import; that and the environment are anybody's code.
         told = f"{wanted.env_id} cannot be made: {type(error).__name__}: {error}"
         raise InvalidInput(told, place="ENV_ID") from error
 

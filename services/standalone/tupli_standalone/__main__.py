@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
@@ -106,7 +107,7 @@ def _make(data: Path) -> None:
 
 def _refused(arguments: list[str], error: Exception, detail: str) -> int:
     """Tell why it does not start, as every command of `tupli` does where JSON is asked for; the exit code."""
-    if "json" in arguments:  # the value of --log-format; nothing else has it
+    if "--log-format=json" in arguments or ("--log-format", "json") in pairwise(arguments):
         document = {"type": type(error).__name__, "detail": detail, "problem": None}
         sys.stderr.write(json.dumps({"error": document}) + "\n")
     else:

@@ -5,10 +5,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pytest
 
+from tupli.datasets.infos import Infos
 from tupli.errors import InvalidInput
 from tupli.models import Episode
+from tupli_schemas.values import encode
 
 
 class Series:
@@ -80,6 +83,12 @@ def _three(*values: Any) -> Iterator[Any]:
     yield from values
 
 
+def test_the_infos_of_a_dataset_are_infos() -> None:
+    given = [{"i": 0}, {}, {"i": None}]
+    rows = pa.chunked_array([pa.array([encode(info) for info in given], pa.binary())])
+    assert [item.info for item in _episode(infos=Infos(rows)).tuples] == given
+
+
 def test_iterators_are_read() -> None:
     made = _episode(
         observations=_three(0, 1, 2, 3),
@@ -110,10 +119,11 @@ def test_what_is_no_column_is_refused_by_name(place: str, values: Any, told: str
     assert caught.value.place == place
 
 
+@pytest.mark.parametrize("values", [{0: 1.0, 1: 2.0, 2: 3.0}, {1.0, 2.0, 3.0}], ids=["dict", "set"])
 @pytest.mark.parametrize("place", ["rewards", "infos"])
-def test_a_dict_has_no_rows(place: str) -> None:
-    with pytest.raises(InvalidInput, match="dict") as caught:
-        _episode(**{place: {0: 1.0, 1: 2.0, 2: 3.0}})
+def test_a_dict_has_no_rows_and_a_set_no_order(place: str, values: Any) -> None:
+    with pytest.raises(InvalidInput, match=type(values).__name__) as caught:
+        _episode(**{place: values})
     assert caught.value.place == place
 
 
