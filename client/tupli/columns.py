@@ -22,8 +22,6 @@ def column(values: Any, place: str) -> Any:
         return {name: column(member, place) for name, member in values.items()}
     if isinstance(values, tuple):
         return tuple(column(member, place) for member in values)
-    if type(values) in (list, np.ndarray) or isinstance(values, np.ma.MaskedArray):
-        return _dimensioned(values, place)
     return rows(values, place)
 
 
@@ -36,7 +34,7 @@ def rows(values: Any, place: str) -> Any:
     if isinstance(values, str | bytes | Mapping | AbstractSet):
         raise InvalidInput(f"{type(values).__name__} where values of each step belong", place=place)
     if not isinstance(values, Sequence) and hasattr(values, "__array__"):
-        return _dimensioned(_array(values, place), place)
+        return _array(values, place)
     try:
         return list(values)
     except TypeError as error:
@@ -70,8 +68,6 @@ def row(values: Any, index: int) -> Any:
 
 
 def _array(values: Any, place: str) -> npt.NDArray[Any]:
-    if isinstance(values, np.ma.MaskedArray):
-        return values
     if not hasattr(values, "dtype"):
         kind = type(values).__name__
         raise InvalidInput(
@@ -79,12 +75,10 @@ def _array(values: Any, place: str) -> npt.NDArray[Any]:
             place=place,
         )
     try:
-        return np.asarray(values)
+        array = values if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
     except Exception as error:  # the other library's: a tensor on another device, or one that wants gradients
         raise InvalidInput(f"NumPy cannot take this {type(values).__name__}: {error}", place=place) from error
 
-
-def _dimensioned(values: Any, place: str) -> Any:
-    if isinstance(values, np.ndarray) and values.ndim == 0:
+    if array.ndim == 0:
         raise InvalidInput("one value where those of each step belong", place=place)
-    return values
+    return array

@@ -29,21 +29,10 @@ from tupli_schemas.paths import quoted_key
 Batch = Mapping[str, Any]
 FORMATS: Final = ("parquet", "arrow", "npz", "csv")
 _ARROWS_UNITS: Final = {
-    "M": {
-        "Y": "D",
-        "M": "D",
-        "W": "D",
-        "D": "D",
-        "h": "s",
-        "m": "s",
-        "s": "s",
-        "ms": "ms",
-        "us": "us",
-        "ns": "ns",
-    },
-    "m": {"W": "s", "D": "s", "h": "s", "m": "s", "s": "s", "ms": "ms", "us": "us", "ns": "ns"},
+    "M": {"Y": "D", "M": "D", "W": "D", "h": "s", "m": "s"},
+    "m": {"W": "s", "D": "s", "h": "s", "m": "s"},
 }
-"""The units of datetime64 and timedelta64, and the nearest of Arrow's that holds each exactly."""
+"""Units of datetime64 and timedelta64 that Arrow has not, and the nearest of its own that holds each exactly."""
 _MAX_DAYS: Final = 2**31 - 1
 """Arrow's dates have 32 bits, and it cuts longer ones off."""
 _Column = TypeVar("_Column")
@@ -149,9 +138,10 @@ def _in_arrows_types(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.ascontiguousarray(array).view(array.real.dtype).reshape(*array.shape, 2)
     if array.dtype.kind not in "mM":
         return array
-    unit = _ARROWS_UNITS[array.dtype.kind].get(np.datetime_data(array.dtype)[0])
-    if unit is None:
+    given = np.datetime_data(array.dtype)[0]
+    if given == "generic":
         return array
+    unit = _ARROWS_UNITS[array.dtype.kind].get(given, given)
     out = array.astype(f"{array.dtype.kind}8[{unit}]", copy=False)
     if not np.array_equal(out.astype(array.dtype).view("i8"), array.view("i8")):
         raise OverflowError(f"a time is beyond 64 bits in units of {unit}")

@@ -68,3 +68,10 @@ class Problem:
             str(data.get("request_id", "")),
             {k: v for k, v in data.items() if k not in known},
         )
+
+
+def error_document(error: Exception, detail: str, **more: str) -> dict[str, Any]:
+    """An error as programs are told of it: its class, what it says, and the server's problem if that is where it is from."""
+    problem = getattr(error, "problem", None)
+    told = None if problem is None else problem.to_json()
+    return {"error": {"type": type(error).__name__, "detail": detail, "problem": told, **more}}

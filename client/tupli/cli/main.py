@@ -15,6 +15,7 @@ from tupli.cli.output import emit, stderr, tell_program, wants_json
 from tupli.cli.spool import spool
 from tupli.errors import TupliError
 from tupli_schemas.errors import ContractError
+from tupli_schemas.problems import error_document
 
 _UsageError: Any = typer.BadParameter.__mro__[1]
 """What Typer raises for a command line that is none; it has no public name there."""
@@ -74,7 +75,7 @@ def _warn(
 ) -> None:
     """A warning, as people read it: where in the code it was told is nothing to them. Behind `--json` a line of it."""
     if wants_json():
-        tell_program("warning", {"type": category.__name__, "detail": str(message)})
+        tell_program({"warning": {"type": category.__name__, "detail": str(message)}})
         return
     stderr.print("[bold yellow]warning[/] ", end="")
     stderr.print(str(message), markup=False, highlight=False, soft_wrap=True)
@@ -90,7 +91,7 @@ def main() -> None:
         sys.exit(_run_for_programs() if wants_json() else app())
     except (TupliError, ContractError, OSError) as error:
         if wants_json():
-            _tell_program(error, str(error))
+            tell_program(error_document(error, str(error)))
         else:
             stderr.print(f"[bold red]error[/] {type(error).__name__}: ", end="")
             stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)
@@ -98,7 +99,7 @@ def main() -> None:
     except Exception as error:
         if not wants_json():
             raise
-        _tell_program(error, str(error), traceback=traceback.format_exc())
+        tell_program(error_document(error, str(error), traceback=traceback.format_exc()))
         sys.exit(1)
 
 
@@ -107,23 +108,11 @@ def _run_for_programs() -> int:
     try:
         return app(standalone_mode=False) or 0
     except _UsageError as error:
-        _tell_program(error, error.format_message())
+        tell_program(error_document(error, error.format_message()))
         return 2
     except typer.Abort as error:
-        _tell_program(error, "aborted")
+        tell_program(error_document(error, "aborted"))
         return 1
-
-
-def _tell_program(error: Exception, detail: str, **more: str) -> None:
-    """An error for programs: its class, what it says, and the server's problem document if that is where it is from."""
-    problem = getattr(error, "problem", None)
-    document = {
-        "type": type(error).__name__,
-        "detail": detail,
-        "problem": None if problem is None else problem.to_json(),
-        **more,
-    }
-    tell_program("error", document)
 
 
 if __name__ == "__main__":

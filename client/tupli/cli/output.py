@@ -64,9 +64,9 @@ def json_text(value: Any, *, option: int = 0) -> str:
         return json.dumps(value, default=str, indent=2 if option & orjson.OPT_INDENT_2 else None)
 
 
-def tell_program(kind: str, document: Mapping[str, Any]) -> None:
+def tell_program(document: Mapping[str, Any]) -> None:
     """One line of JSON on stderr: what a program is told beside its answer."""
-    sys.stderr.write(json_text({kind: document}) + "\n")
+    sys.stderr.write(json_text(document) + "\n")
 
 
 def wants_json() -> bool:

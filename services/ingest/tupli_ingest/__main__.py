@@ -39,6 +39,7 @@ from tupli_ingest.waiting import once_answered
 from tupli_schemas.addresses import port
 from tupli_schemas.errors import ContractError
 from tupli_schemas.ids import LOCAL_SUBJECT, id_text, parse_id
+from tupli_schemas.problems import error_document
 from tupli_schemas.variables import wrong_variables
 
 READ: Final = (IngestSettings, KafkaConnection, ClickHouseConnection, ReaderSettings)
@@ -63,8 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _refused(given: argparse.Namespace, error: Exception, detail: str) -> int:
     """Tell why it does not run; the exit code."""
     if given.json:
-        document = {"type": type(error).__name__, "detail": detail, "problem": None}
-        sys.stderr.write(json.dumps({"error": document}) + "\n")
+        sys.stderr.write(json.dumps(error_document(error, detail)) + "\n")
     else:
         sys.stderr.write(f"tupli_ingest {given.command}: {detail}\n")
     return 2

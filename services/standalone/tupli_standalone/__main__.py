@@ -22,6 +22,7 @@ from tupli_ingest.logs import adopt_standard_logging, configure_logging
 from tupli_ingest.settings import IngestSettings
 from tupli_ingest.variables import tell_unknown_variables
 from tupli_query.settings import QuerySettings
+from tupli_schemas.problems import error_document
 from tupli_schemas.variables import wrong_variables
 from tupli_standalone.app import build
 from tupli_standalone.lean import without_unused
@@ -108,8 +109,7 @@ def _make(data: Path) -> None:
 def _refused(arguments: list[str], error: Exception, detail: str) -> int:
     """Tell why it does not start, as every command of `tupli` does where JSON is asked for; the exit code."""
     if "--log-format=json" in arguments or ("--log-format", "json") in pairwise(arguments):
-        document = {"type": type(error).__name__, "detail": detail, "problem": None}
-        sys.stderr.write(json.dumps({"error": document}) + "\n")
+        sys.stderr.write(json.dumps(error_document(error, detail)) + "\n")
     else:
         sys.stderr.write(f"tupli up: {detail}\n")
     return 2
