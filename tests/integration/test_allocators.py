@@ -1,4 +1,4 @@
-"""How many arenas glibc takes from, in a process of its own (servers run on Linux)."""
+"""Which allocators a process takes from, each in one of its own (servers run on Linux)."""
 
 import os
 import subprocess
@@ -50,3 +50,40 @@ def test_threads_share_arenas(
         timeout=60,
     )
     assert fits(int(done.stdout))
+
+
+ARROWS_POOL = """
+import sys
+import pyarrow
+from tupli_ingest.adapters import allocators
+getattr(allocators, sys.argv[1])()
+print(pyarrow.default_memory_pool().backend_name)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "more", "fits"),
+    [
+        ("keep_little_free_memory", {}, lambda pool: pool == "system"),
+        ("have_few_arenas", {}, lambda pool: pool != "system"),
+        (
+            "keep_little_free_memory",
+            {"ARROW_DEFAULT_MEMORY_POOL": "mimalloc"},
+            lambda pool: pool == "mimalloc",
+        ),
+    ],
+    ids=["a worker's", "tupli up's", "the environment's"],
+)
+def test_a_worker_has_arrow_take_from_the_c_library(
+    how: str, more: dict[str, str], fits: Callable[[str], bool]
+) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"} | more
+    done = subprocess.run(
+        [sys.executable, "-c", ARROWS_POOL, how],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert fits(done.stdout.strip())

@@ -37,14 +37,18 @@ def have_few_arenas() -> None:
 
 
 def keep_little_free_memory() -> None:
-    """Have glibc keep less of what is freed; to be called before a process starts threads.
+    """Have glibc and Arrow keep less of what is freed; to be called before a process starts threads.
 
     Records are taken from the C library by one thread and let go of by another: a worker that held 200 MiB had 1.7 GB
-    resident (measured). What is mapped for itself costs its pages each time, which a server that streams would feel. What
-    the environment says (`MALLOC_ARENA_MAX`, `MALLOC_MMAP_THRESHOLD_`) stays.
+    resident (measured). What is mapped for itself costs its pages each time, which a server that streams would feel.
+    Arrow's own allocator keeps beside it what every thread's columns once had: taken from the C library, they cost a
+    worker no time, and a rebuild's peak was 0.67 GB instead of 0.81 to 0.97. What the environment says
+    (`MALLOC_ARENA_MAX`, `MALLOC_MMAP_THRESHOLD_`, `ARROW_DEFAULT_MEMORY_POOL`) stays.
     """
     have_few_arenas()
     _set("MALLOC_MMAP_THRESHOLD_", _M_MMAP_THRESHOLD, MAPPED_BYTES)
+    if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
+        pa.set_memory_pool(pa.system_memory_pool())
 
 
 def _set(variable: str, option: int, value: int) -> None:
