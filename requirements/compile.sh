@@ -10,8 +10,8 @@ compile() {
     --no-header --no-annotate "$@" --output-file "requirements/$out.txt"
 }
 compile base pyproject.toml
-compile server pyproject.toml --extra server --extra kafka --extra otel
-compile dev pyproject.toml --extra server --extra kafka --extra direct --extra otel --group dev
+compile server pyproject.toml --extra server --extra kafka --extra auth --extra otel
+compile dev pyproject.toml --extra server --extra kafka --extra auth --extra direct --extra otel --group dev
 compile uv requirements/uv.in
 compile gymnasium-1.0 pyproject.toml --extra server --extra direct --group dev --override requirements/gymnasium-1.0.in
 compile peers requirements/peers.in

@@ -13,6 +13,8 @@ CODES: Final[dict[str, tuple[int, str, bool]]] = {
     "invalid_filter": (422, "The filter is not valid", False),
     "unknown_key": (422, "The filter names an unknown key", False),
     "mixed_schemas": (409, "The dataset spans several step schemas", False),
+    "unauthenticated": (401, "Who is calling is not known", False),
+    "forbidden": (403, "Not allowed", False),
     "not_found": (404, "Not found", False),
     "unknown_benchmark": (404, "No such benchmark", False),
     "unknown_stream": (404, "No such stream", False),

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         service = f"tupli-{given.command}"
         configure_logging(form=settings.log_format, level=settings.log_level, service=service)
         adopt_standard_logging(form=settings.log_format, level=settings.log_level, service=service)
-        tell_unknown_variables(os.environ, READ, elsewhere=("TUPLI_QUERY_",))
+        tell_unknown_variables(os.environ, READ, elsewhere=("TUPLI_QUERY_", "TUPLI_AUTH_"))
         return int(given.run(given, settings))
     except ValidationError as error:
         return _refused(given, error, wrong_variables(error, READ))

@@ -18,10 +18,11 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
-from tupli_ingest.adapters.grant_keys import ALGORITHM, CURVE, MAX_LIFETIME_S, KeyFileError, read_keys
+from tupli_ingest.adapters.grant_keys import MAX_LIFETIME_S, KeyFileError, read_keys
 from tupli_schemas.direct import GRANT_TYPE
 from tupli_schemas.errors import ContractError
 from tupli_schemas.ids import id_text, is_direct, ordinal_of
+from tupli_schemas.signed import ALGORITHM, CURVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,6 @@
 """Recording grants, verified: JSON Web Tokens (RFC 7519) signed with ES256 by a key of the deployment.
 
-What may be is narrow, after RFC 8725: one algorithm, one type, no member of the header that names a key or says
-where to fetch one, a size. A key that signs no more stays in the file with `retired_at`, so that what it signed is
+What may be is narrow (`tupli_schemas.signed`). A key that signs no more stays in the file with `retired_at`, so that what it signed is
 judged in a year as on the first day; `revoked_at` is for a key that somebody else may have.
 """
 
@@ -19,7 +18,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
@@ -28,10 +26,8 @@ from tupli_ingest.core.errors import GrantRefused
 from tupli_schemas.direct import CLOCK_LEEWAY_S, GRANT_TYPE, MAX_GRANT_BYTES, from_base64url
 from tupli_schemas.errors import InvalidId
 from tupli_schemas.ids import is_direct, ordinal_of, parse_id
+from tupli_schemas.signed import CURVE, NotSigned, claims_of, header_of, time_of
 
-ALGORITHM: Final = "ES256"
-CURVE: Final = "P-256"
-HEADER: Final = frozenset({"alg", "typ", "kid"})
 MAX_LIFETIME_S: Final = 31 * 24 * 3_600
 """A grant that is valid for longer is none: a retired key's are over by then, whatever time it wrote in them."""
 MAX_REMEMBERED: Final = 1_024
@@ -120,15 +116,14 @@ class GrantKeys:
     def _verify(self, token: bytes) -> _Verified:
         if not self._keys:
             raise GrantRefused("no keys of grants are set (TUPLI_INGEST_GRANT_KEYS)")
-        header = _header_of(token)
-        key = self._keys.get(header["kid"])
-        if key is None:
-            raise GrantRefused("the grant names a key that is not among those of grants")
         try:
-            signed = jws.deserialize_compact(token, key.key, algorithms=[ALGORITHM])
-            claims = json.loads(signed.payload)
-        except (JoseError, ValueError, RecursionError) as error:
-            raise GrantRefused("the grant's signature is not that of its key") from error
+            header = header_of(token, GRANT_TYPE, what="grant", most_bytes=MAX_GRANT_BYTES)
+            key = self._keys.get(header["kid"])
+            if key is None:
+                raise GrantRefused("the grant names a key that is not among those of grants")
+            claims = claims_of(token, key.key, what="grant")
+        except NotSigned as error:
+            raise GrantRefused(str(error)) from error
         try:
             return _verified(claims, key)
         except KeyError as error:
@@ -161,29 +156,14 @@ def _key_of(member: dict[str, Any]) -> GrantKey:
     if member.get("kty") != "EC" or member.get("crv") != CURVE or not member["kid"]:
         raise ValueError(f"only {CURVE} keys with a kid verify grants")
     public = {name: member[name] for name in ("kty", "crv", "x", "y")}
-    times = (_time(member, "retired_at"), _time(member, "revoked_at"))
+    times = (time_of(member, "retired_at"), time_of(member, "revoked_at"))
     return GrantKey(ECKey.import_key(public), str(member["iss"]), *times)
-
-
-def _header_of(token: bytes) -> dict[str, str]:
-    """The header of a token: no more and no less than it may have."""
-    if len(token) > MAX_GRANT_BYTES or token.count(b".") != 2:
-        raise GrantRefused("the grant is no JSON Web Token")
-    try:
-        header = json.loads(from_base64url(token.partition(b".")[0]))
-    except (ValueError, RecursionError) as error:
-        raise GrantRefused("the grant's header is none") from error
-    if not isinstance(header, dict) or header.keys() != HEADER:
-        raise GrantRefused(f"the grant's header has other members than {', '.join(sorted(HEADER))}")
-    if header["alg"] != ALGORITHM or header["typ"] != GRANT_TYPE or not isinstance(header["kid"], str):
-        raise GrantRefused(f"the grant is not a {GRANT_TYPE} signed with {ALGORITHM}")
-    return header
 
 
 def _verified(claims: Any, key: GrantKey) -> _Verified:
     if not isinstance(claims, dict) or claims["iss"] != key.issuer:
         raise ValueError("its issuer is not its key's")
-    issued_at, ends_at = _time(claims, "iat"), _time(claims, "exp")
+    issued_at, ends_at = time_of(claims, "iat"), time_of(claims, "exp")
     if issued_at is None or ends_at is None or not 0 < ends_at - issued_at <= MAX_LIFETIME_S:
         raise ValueError(f"it does not end within {MAX_LIFETIME_S} s of its beginning")
     stream = None if claims.get("stream") is None else parse_id(claims["stream"])
@@ -195,7 +175,7 @@ def _verified(claims: Any, key: GrantKey) -> _Verified:
         stream=stream,
         is_signature=_confirmation(claims["cnf"]["jwk"]),
     )
-    return _Verified(grant, key, issued_at, max(issued_at, _time(claims, "nbf") or 0), ends_at)
+    return _Verified(grant, key, issued_at, max(issued_at, time_of(claims, "nbf") or 0), ends_at)
 
 
 def _check_times(found: _Verified, appended: float) -> None:
@@ -237,14 +217,6 @@ def _confirmation(key: Any) -> _Confirmation:
         raise ValueError(f"its confirmation key is no public key of {CURVE}")
     x, y = (int.from_bytes(from_base64url(str(key[name]).encode()), "big") for name in ("x", "y"))
     return _Confirmation(ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key())
-
-
-def _time(members: dict[str, Any], name: str) -> int | None:
-    """A time in whole Unix seconds; None when it is not given."""
-    value = members.get(name)
-    if value is not None and (type(value) is not int or value < 0):
-        raise ValueError(f"{name} is no time in whole seconds")
-    return value
 
 
 def _version_of(path: Path | None) -> tuple[int, ...]:

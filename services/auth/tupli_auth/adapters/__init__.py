@@ -1,0 +1,1 @@
+"""The database, the keys that sign, and the hashing of passwords."""

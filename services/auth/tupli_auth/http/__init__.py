@@ -1,0 +1,1 @@
+"""HTTP: the endpoints of OAuth, and the pages for people."""
