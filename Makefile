@@ -45,7 +45,7 @@ demo-kafka: setup ## The same over Kafka: a real broker, two workers, one of the
 	PYTHONPATH=tests $(BIN)/python docs/demo_kafka.py
 
 postgres: ## Install PostgreSQL for the tests where there is none (Debian, as root)
-	@test -n "$$TUPLI_TEST_POSTGRES" || command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
+	@test -n "$${TUPLI_TEST_POSTGRES:-}" || command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql; }
 
 test: setup postgres test-gym10 ## Run the test suite, with the oldest and the newest Gymnasium; starts the broker it needs
