@@ -13,7 +13,7 @@ OF_THE_CLIENT := tests/unit/client tests/unit/schemas tests/integration/test_spo
 UV := $(BIN)/uv
 INSTALL := $(UV) pip install --quiet --require-hashes
 
-.PHONY: help setup setup-gym10 demo demo-kafka test test-faults test-faults-share test-unit test-gym10 test-pythons lint types bench bench-kafka lock clean postgres
+.PHONY: help setup setup-gym10 demo demo-kafka test test-faults test-faults-share test-unit test-gym10 test-pythons lint types bench bench-kafka lock clean postgres browser
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,11 +44,15 @@ demo: setup ## Record CartPole, kill a recorder, pull a filtered dataset, check 
 demo-kafka: setup ## The same over Kafka: a real broker, two workers, one of them killed on the way
 	PYTHONPATH=tests $(BIN)/python docs/demo_kafka.py
 
+browser: ## Install Chromium for the tests where there is none (Debian, as root)
+	@{ command -v chromium && command -v chromedriver; } >/dev/null || \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; }
+
 postgres: ## Install PostgreSQL for the tests where there is none (Debian, as root)
 	@test -n "$${TUPLI_TEST_POSTGRES:-}" || command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql; }
 
-test: setup postgres test-gym10 ## Run the test suite, with the oldest and the newest Gymnasium; starts the broker it needs
+test: setup postgres browser test-gym10 ## Run the test suite, with the oldest and the newest Gymnasium; starts the broker it needs
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -m "not faults"
 
 test-faults: setup ## Run the long tests: workers killed and frozen, a store in trouble, over a real broker

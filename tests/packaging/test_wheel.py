@@ -43,6 +43,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
         "tupli_schemas/clickhouse/0001_control.sql",
         "tupli_ingest/app.py",
         "tupli_query/app.py",
+        "tupli_auth/app.py",
+        "tupli_auth/http/templates/login.html",
+        "tupli_auth/http/templates/style.css",
+        "tupli_auth/adapters/migrations/versions/m0001_accounts.py",
         "tupli_standalone/__main__.py",
     ],
 )
@@ -53,7 +57,14 @@ def test_the_wheel_holds_every_package(wheel: zipfile.ZipFile, name: str) -> Non
 def test_the_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
     tops = {name.split("/", 1)[0] for name in wheel.namelist()}
     packages = {top for top in tops if not top.endswith(".dist-info")}
-    assert packages == {"tupli", "tupli_schemas", "tupli_ingest", "tupli_query", "tupli_standalone"}
+    assert packages == {
+        "tupli",
+        "tupli_schemas",
+        "tupli_ingest",
+        "tupli_query",
+        "tupli_auth",
+        "tupli_standalone",
+    }
 
 
 def test_the_client_needs_no_server_package() -> None:

@@ -8,6 +8,8 @@ import structlog
 from fastapi import FastAPI, Response
 from starlette.concurrency import run_in_threadpool
 
+from tupli_auth.accounts.devices import DeviceAnswers
+from tupli_auth.accounts.personal_tokens import PersonalTokenDesk
 from tupli_auth.accounts.set_up import Administrator, SetUp
 from tupli_auth.accounts.sign_in import SessionTimes, SignIn
 from tupli_auth.accounts.work import DAY_MS, Lifetimes, Means, Office
@@ -20,7 +22,8 @@ from tupli_auth.adapters.signing_keys import KeyTimes
 from tupli_auth.clock import now_ms
 from tupli_auth.core.errors import Unavailable
 from tupli_auth.core.passwords import PasswordRules
-from tupli_auth.http import authorize, endpoints, people
+from tupli_auth.http import account, authorize, endpoints, people
+from tupli_auth.http.account import AccountPages
 from tupli_auth.http.authorize import Authorize
 from tupli_auth.http.pages import Pages, cookie_of
 from tupli_auth.http.people import PeoplePages
@@ -54,6 +57,8 @@ class AuthParts:
             int(settings.session_idle_hours * HOUR_MS), int(settings.session_hours * HOUR_MS)
         )
         self.sign_in = SignIn(self.office, self.passwords, times)
+        self.personal_tokens = PersonalTokenDesk(self.office)
+        self.devices = DeviceAnswers(self.office)
         self._stop = threading.Event()
         self._tender = threading.Thread(target=self._tend, name="tender", daemon=True)
 
@@ -100,6 +105,8 @@ def make_app(parts: AuthParts) -> FastAPI:
     asks = PeoplePages(visitors, pages, parts.sign_in, parts.set_up, min_length=settings.password_min_length)
     app.include_router(endpoints.routes(office))
     app.include_router(people.routes(asks, visitors, pages))
+    accounts = AccountPages(visitors, pages, parts.personal_tokens, parts.devices)
+    app.include_router(account.routes(accounts, visitors))
     app.include_router(authorize.routes(Authorize(office, visitors, pages)))
 
     @app.get("/livez")

@@ -11,9 +11,11 @@ import sqlalchemy as sa
 from tupli_auth.adapters.audit import Asker, Audit
 from tupli_auth.adapters.clients import Clients
 from tupli_auth.adapters.database import Database
+from tupli_auth.adapters.devices import Devices
 from tupli_auth.adapters.failures import Failures
 from tupli_auth.adapters.grants import Grants
 from tupli_auth.adapters.people import People, User
+from tupli_auth.adapters.personal_tokens import PersonalTokens
 from tupli_auth.adapters.sealing import Sealer
 from tupli_auth.adapters.sessions import Sessions
 from tupli_auth.adapters.setup_links import SetupLinks
@@ -68,6 +70,7 @@ class Work:
     def __init__(self, connection: sa.Connection, means: Means, asker: Asker, keys: list[SigningKey]) -> None:
         self.connection = connection
         self.means = means
+        self.asker = asker
         self.now_ms = means.clock()
         self.people = People(connection)
         self.clients = Clients(connection)
@@ -75,6 +78,8 @@ class Work:
         self.sessions = Sessions(connection)
         self.failures = Failures(connection)
         self.setup_links = SetupLinks(connection)
+        self.devices = Devices(connection)
+        self.personal_tokens = PersonalTokens(connection)
         self.audit = Audit(connection, asker, self.now_ms)
         self.keys = keys
         self.login = Login()
@@ -139,4 +144,5 @@ class Office:
             Grants(connection).forget_what_is_over(self.means.clock())
             Sessions(connection).forget_what_is_over(self.means.clock())
             Failures(connection).forget_what_is_over(self.means.clock())
+            Devices(connection).forget_what_is_over(self.means.clock())
         self._read_at = float("-inf")

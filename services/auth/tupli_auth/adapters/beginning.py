@@ -12,6 +12,8 @@ from tupli_schemas.catalog import GLOBAL_SCOPE
 
 CODE: Final = "authorization_code"
 REFRESH: Final = "refresh_token"
+DEVICE: Final = "urn:ietf:params:oauth:grant-type:device_code"
+EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 LOOPBACK_REDIRECTS: Final = ("http://127.0.0.1/callback", "http://[::1]/callback")
 """Of a program on somebody's own machine; the port is any (RFC 8252 section 7.3)."""
 
@@ -33,12 +35,13 @@ def begin(connection: sa.Connection, first: First, issuer: str, now_ms: int) -> 
     """
     people, clients = People(connection), Clients(connection)
     people.make_built_in_roles()
-    grants = frozenset({CODE, REFRESH})
-    clients.put(
-        Client(CLI, "Tupli's command line", LOOPBACK_REDIRECTS, grants, SCOPES, is_built_in=True), now_ms
-    )
-    web = (f"{issuer}/web/callback",)
-    clients.put(Client(WEB, "Tupli's pages", web, grants, SCOPES, is_built_in=True), now_ms)
+    web, of_web = (f"{issuer}/web/callback",), frozenset({CODE, REFRESH})
+    of_cli = of_web | {DEVICE, EXCHANGE}
+    for client in (
+        Client(CLI, "Tupli's command line", LOOPBACK_REDIRECTS, of_cli, SCOPES, is_built_in=True),
+        Client(WEB, "Tupli's pages", web, of_web, SCOPES, is_built_in=True),
+    ):
+        clients.put(client, now_ms)
     if not people.is_empty():
         return False
     set_at = None if first.password_hash is None else now_ms

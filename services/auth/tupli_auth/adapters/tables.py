@@ -174,6 +174,33 @@ REFRESH: Final = sa.Table(
     sa.Column("nonce", sa.LargeBinary, nullable=True),
     comment="nonce: what the next one is made with, until that one is used",
 )
+PERSONAL: Final = sa.Table(
+    "personal_tokens",
+    METADATA,
+    _key("family", Id, _of("token_families.id")),
+    sa.Column("hash", sa.LargeBinary, nullable=False, unique=True),
+    _text("name"),
+    _time("used_at", nullable=True),
+    comment="a personal access token is a family without refresh tokens",
+)
+DEVICES: Final = sa.Table(
+    "device_codes",
+    METADATA,
+    _key("hash", sa.LargeBinary),
+    _text("user_code"),
+    _text("client", _of("clients.id")),
+    _text("scope"),
+    _text("address"),
+    _time("ends_at", index=True),
+    sa.Column("interval_s", sa.Integer, nullable=False),
+    _time("polled_at", nullable=True),
+    sa.Column("user", Id, _of("users.id"), nullable=True),
+    _time("logged_in_at", nullable=True),
+    _text("decision", nullable=True),
+    sa.UniqueConstraint("user_code"),
+    sa.CheckConstraint("decision IN ('allowed', 'denied')", name="decision"),
+    comment="user_code: a mark of it that only who has the secret can make; address: who asks for the tokens",
+)
 SETUP_LINKS: Final = sa.Table(
     "setup_links",
     METADATA,

@@ -1,6 +1,5 @@
 """The authorization endpoint (RFC 6749 section 3.1): who asks for what, and whether somebody allows it."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -16,21 +15,11 @@ from tupli_auth.http.forms import asked_of
 from tupli_auth.http.pages import Pages
 from tupli_auth.http.people import to_login
 from tupli_auth.http.visitors import Visitor, Visitors
+from tupli_auth.http.words import meaning
 from tupli_auth.oauth.asked import Asked
 from tupli_auth.oauth.server import OAuthServer
-from tupli_schemas.access import Reach
 
 PATH: Final = "/oauth/authorize"
-WORDS: Final[Mapping[str, str]] = {
-    Reach.RECORD: "record: create benchmarks and record into those that you may read",
-    Reach.READ: "read what you may read",
-    Reach.PUBLISH: "publish and unpublish what is yours",
-    Reach.DELETE: "delete what you may delete",
-    Reach.ACCOUNT: "manage accounts, groups and tokens as you may",
-    "openid": "learn who you are",
-    "profile": "learn your name",
-    "offline_access": "stay logged in",
-}
 
 
 class Authorize:
@@ -86,7 +75,7 @@ class Authorize:
             leads_to=redirect,
             client=oauth.client.client,
             user=visitor.login.user,
-            words=[WORDS[word] for word in WORDS if word in oauth.scope.split()],
+            words=meaning(oauth.scope.split()),
             redirect=redirect,
             action=_address(asked),
             csrf=visitor.csrf,

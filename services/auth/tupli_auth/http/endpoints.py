@@ -40,6 +40,7 @@ def routes(office: Office) -> APIRouter:
         router.add_api_route(path, endpoint, methods=["POST"], response_class=Response)
 
     serve("/oauth/token", OAuthServer.token)
+    serve("/oauth/device", OAuthServer.device)
     serve("/oauth/revoke", OAuthServer.revoke)
     serve("/oauth/introspect", OAuthServer.introspect)
 
@@ -71,6 +72,7 @@ def metadata_of(issuer: str) -> dict[str, Any]:
         "issuer": issuer,
         "authorization_endpoint": f"{issuer}/oauth/authorize",
         "token_endpoint": f"{issuer}/oauth/token",
+        "device_authorization_endpoint": f"{issuer}/oauth/device",
         "revocation_endpoint": f"{issuer}/oauth/revoke",
         "introspection_endpoint": f"{issuer}/oauth/introspect",
         "userinfo_endpoint": f"{issuer}/oauth/userinfo",

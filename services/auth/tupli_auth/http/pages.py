@@ -1,11 +1,14 @@
 """Pages for people: made here, without a script, and shown in no frame."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from fastapi import Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from tupli_schemas.ids import id_text
 
 COOKIE_SECONDS: Final = 24 * 3_600
 _HEADERS: Final = {
@@ -55,6 +58,7 @@ class Pages:
             undefined=StrictUndefined,
             auto_reload=False,
         )
+        self._templates.filters |= {"day": day_of, "id": id_text}
 
     def show(self, page: str, status: int = 200, *, leads_to: str = "", **values: Any) -> Response:
         """A page; `leads_to` is the address that its form may in the end be redirected to."""
@@ -77,3 +81,8 @@ def _policy(leads_to: str) -> str:
     return (
         f"default-src 'none'; style-src 'self'; form-action {forms}; base-uri 'none'; frame-ancestors 'none'"
     )
+
+
+def day_of(time_ms: int) -> str:
+    """The day of a time, in UTC."""
+    return datetime.fromtimestamp(time_ms / 1_000, UTC).date().isoformat()

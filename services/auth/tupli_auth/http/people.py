@@ -16,7 +16,7 @@ from tupli_auth.http.pages import Pages
 from tupli_auth.http.visitors import Visitor, Visitors
 
 HOME: Final = "/account"
-NEXT: Final = ("/oauth/authorize?", HOME)
+NEXT: Final = frozenset({"/oauth/authorize", "/device", HOME})
 """Where a login may lead: nowhere but here."""
 
 Handler = Callable[[Request, Visitor, Mapping[str, str]], Response]
@@ -59,12 +59,6 @@ class PeoplePages:
         self._visitors.check(request, visitor, given.get("csrf", ""))
         self._sign_in.log_out(visitor.secret, visitor.asker)
         return RedirectResponse("/login", 303)
-
-    def account(self, _: Request, visitor: Visitor, __: Mapping[str, str]) -> Response:
-        """Who is logged in."""
-        if visitor.login is None:
-            return to_login(HOME)
-        return self._pages.show("account", user=visitor.login.user, csrf=visitor.csrf)
 
     def setup_page(self, _: Request, visitor: Visitor, given: Mapping[str, str]) -> Response:
         """Ask for the first password."""
@@ -109,7 +103,8 @@ class PeoplePages:
 def next_of(given: Mapping[str, str]) -> str:
     """Where a login leads, which is somewhere here."""
     asked = given.get("next", HOME)
-    return asked if asked.startswith(NEXT) and "\\" not in asked else HOME
+    path = asked.partition("?")[0]
+    return asked if path in NEXT else HOME
 
 
 def to_login(then: str) -> Response:
@@ -124,7 +119,6 @@ def routes(people: PeoplePages, visitors: Visitors, pages: Pages) -> APIRouter:
         ("GET", "/login", people.login_page),
         ("POST", "/login", people.log_in),
         ("POST", "/logout", people.log_out),
-        ("GET", HOME, people.account),
         ("GET", "/setup", people.setup_page),
         ("POST", "/setup", people.set_up),
     ):

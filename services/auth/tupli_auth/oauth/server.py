@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, Final
 
 from authlib.oauth2.rfc6749 import AuthorizationServer, InvalidRequestError, OAuth2Error
+from authlib.oauth2.rfc8628 import DEVICE_CODE_GRANT_TYPE
 from authlib.oauth2.rfc9207 import IssuerParameter
 
 from tupli_auth.accounts.work import Login, Work
@@ -12,12 +13,20 @@ from tupli_auth.adapters.people import User
 from tupli_auth.core.scopes import SCOPES
 from tupli_auth.oauth.asked import Answer, Asked, Request
 from tupli_auth.oauth.code_grant import CodeGrant, S256Only, keep_family
+from tupli_auth.oauth.device_grant import DeviceEndpoint, DeviceGrant
 from tupli_auth.oauth.endpoints import Introspection, Revocation
 from tupli_auth.oauth.models import OAuthClient
+from tupli_auth.oauth.program_grants import EXCHANGE, PersonalTokenGrant, ServiceGrant
 from tupli_auth.oauth.refresh_grant import RotatingRefreshGrant
 from tupli_auth.oauth.tokens import AccessTokens
 
-GRANT_TYPES: Final = ("authorization_code", "refresh_token")
+GRANT_TYPES: Final = (
+    "authorization_code",
+    "refresh_token",
+    "client_credentials",
+    DEVICE_CODE_GRANT_TYPE,
+    EXCHANGE,
+)
 JSON_HEADERS: Final = {"Content-Type": "application/json", "Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
@@ -30,6 +39,10 @@ class OAuthServer(AuthorizationServer):
         self.register_token_generator("default", AccessTokens(work))
         self.register_grant(CodeGrant, [S256Only()])
         self.register_grant(RotatingRefreshGrant)
+        self.register_grant(DeviceGrant)
+        self.register_grant(ServiceGrant)
+        self.register_grant(PersonalTokenGrant)
+        self.register_endpoint(DeviceEndpoint(self))  # type: ignore[arg-type]  # it is none of its own kind
         self.register_endpoint(Revocation)
         self.register_endpoint(Introspection)
         self._issuer = _Issuer(work.means.issuer)
@@ -43,6 +56,10 @@ class OAuthServer(AuthorizationServer):
     def revoke(self, asked: Asked) -> Answer:
         """End what a token came of."""
         return self._answered(asked, partial(self._endpoint, "revocation"))
+
+    def device(self, asked: Asked) -> Answer:
+        """Begin to wait for somebody's answer on another device (RFC 8628 section 3.1)."""
+        return self._answered(asked, partial(self._endpoint, "device_authorization"))
 
     def introspect(self, asked: Asked) -> Answer:
         """Say whether a token holds."""
@@ -83,8 +100,8 @@ class OAuthServer(AuthorizationServer):
         return None if found is None else OAuthClient(found)
 
     def save_token(self, token: Any, request: Any) -> None:
-        """Keep what was issued; a refreshed one was kept as it was made."""
-        if request.payload.grant_type != "refresh_token":
+        """Keep a login that begins; other grants keep what they issue themselves."""
+        if request.payload.grant_type in {"authorization_code", DEVICE_CODE_GRANT_TYPE}:
             keep_family(self.work, token, request.client, request.user)
 
     def create_oauth2_request(self, request: Any) -> Request:

@@ -158,6 +158,29 @@ def upgrade() -> None:
     )
     op.create_index("ix_authorization_codes_ends_at", "authorization_codes", ["ends_at"])
     op.create_table(
+        "device_codes",
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
+        sa.Column("user_code", sa.Text(), nullable=False),
+        sa.Column("client", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("ends_at", sa.BigInteger(), nullable=False),
+        sa.Column("interval_s", sa.Integer(), nullable=False),
+        sa.Column("polled_at", sa.BigInteger(), nullable=True),
+        sa.Column("user", sa.Uuid(), nullable=True),
+        sa.Column("logged_in_at", sa.BigInteger(), nullable=True),
+        sa.Column("decision", sa.Text(), nullable=True),
+        sa.CheckConstraint("decision IN ('allowed', 'denied')", name="ck_device_codes_decision"),
+        sa.ForeignKeyConstraint(
+            ["client"], ["clients.id"], name="fk_device_codes_client", ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["user"], ["users.id"], name="fk_device_codes_user", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("hash", name="pk_device_codes"),
+        sa.UniqueConstraint("user_code", name="uq_device_codes_user_code"),
+        comment="user_code: a mark of it that only who has the secret can make; address: who asks for the tokens",
+    )
+    op.create_index("ix_device_codes_ends_at", "device_codes", ["ends_at"])
+    op.create_table(
         "token_families",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("client", sa.Text(), nullable=False),
@@ -177,6 +200,19 @@ def upgrade() -> None:
     )
     op.create_index("ix_token_families_ends_at", "token_families", ["ends_at"])
     op.create_index("ix_token_families_user", "token_families", ["user"])
+    op.create_table(
+        "personal_tokens",
+        sa.Column("family", sa.Uuid(), nullable=False),
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("used_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["family"], ["token_families.id"], name="fk_personal_tokens_family", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("family", name="pk_personal_tokens"),
+        sa.UniqueConstraint("hash", name="uq_personal_tokens_hash"),
+        comment="a personal access token is a family without refresh tokens",
+    )
     op.create_table(
         "refresh_tokens",
         sa.Column("hash", sa.LargeBinary(), nullable=False),
